@@ -1,0 +1,56 @@
+//! The CustomResourceDefinition as it is installed.
+
+use crate::McpEndpoint;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+/// The CRD of [`McpEndpoint`], with what the derive cannot say:
+///
+/// - `status` defaults to `observedGeneration: -1`, so that kstatus reads a new object as in progress, not as current;
+/// - no field is nullable: an absent field is left out, and the CEL rules need not know of `null`.
+///
+/// # Errors
+///
+/// When the patched schema is not a CRD any more, which the tests rule out.
+pub fn mcp_endpoint_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(McpEndpoint::crd())?;
+    for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        let schema = &mut version["schema"]["openAPIV3Schema"];
+        remove_nullable(schema);
+        schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
+    }
+    serde_json::from_value(crd)
+}
+
+fn remove_nullable(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            // A property may itself be called `nullable`: only the keyword is a boolean.
+            if fields.get("nullable").is_some_and(Value::is_boolean) {
+                fields.remove("nullable");
+            }
+            fields.values_mut().for_each(remove_nullable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nullable),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_object_reads_as_not_yet_observed() {
+        let crd = serde_json::to_value(mcp_endpoint_crd().unwrap()).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_eq!(schema["properties"]["status"]["default"]["observedGeneration"], -1);
+    }
+
+    #[test]
+    fn nothing_is_nullable() {
+        let crd = serde_json::to_string(&mcp_endpoint_crd().unwrap()).unwrap();
+        assert!(!crd.contains("\"nullable\""));
+    }
+}

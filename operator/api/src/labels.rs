@@ -1,0 +1,43 @@
+//! Labels, annotations and names that the operator puts on what it owns.
+
+/// Value of [`MANAGED_BY`] on every child, and the prefix of the field managers.
+pub const OPERATOR: &str = "sallyport";
+
+/// Field manager of everything the operator applies.
+pub const FIELD_MANAGER: &str = "sallyport";
+
+/// Field manager of `status`.
+pub const STATUS_FIELD_MANAGER: &str = "sallyport/status";
+
+/// Who manages an object (Kubernetes recommended label).
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// What an object is part of (Kubernetes recommended label).
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
+
+/// Which part of an endpoint an object is: `server`.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+
+/// Name of the endpoint that an object belongs to.
+///
+/// The only label that NetworkPolicies, Services and Deployments of an endpoint select by. It is set by the operator
+/// alone. `app.kubernetes.io/instance` is not used: Argo CD may track applications by it.
+pub const ENDPOINT: &str = "sallyport.dev/endpoint";
+
+/// SHA-256 (first 16 hex digits) of the policy file; on the pod template, so that a changed policy rolls out.
+pub const POLICY_HASH: &str = "sallyport.dev/policy-hash";
+
+/// SHA-256 (first 16 hex digits) over the ciphertexts of the referenced SealedSecrets; on the pod template, so that a new
+/// ciphertext rolls out.
+pub const CREDENTIALS_HASH: &str = "sallyport.dev/credentials-hash";
+
+/// Name of the NetworkPolicy that closes every endpoint pod of a namespace, whatever else happens.
+///
+/// It belongs to no single endpoint, so it outlives each of them until the last pod is gone.
+pub const FENCE: &str = "sallyport-fence";
+
+/// Name of the ResourceQuota that bounds all endpoints of a namespace.
+pub const QUOTA: &str = "sallyport";
+
+/// PriorityClass that endpoint pods carry and that the quota is scoped to, unless the operator is told another.
+pub const PRIORITY_CLASS: &str = "sallyport-endpoint";
