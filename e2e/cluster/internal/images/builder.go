@@ -1,0 +1,213 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// layerFormat is part of every image's key: raise it when the same inputs are to give other bytes.
+const layerFormat = "1"
+
+// descriptionLabel is the pre-defined annotation key of the OCI image specification, used as a label too.
+const descriptionLabel = "org.opencontainers.image.description"
+
+// Options says where a [Builder] finds and leaves things.
+type Options struct {
+	// Definitions is the folder that holds `<name>/image.yaml`.
+	Definitions string
+	// CacheDir is where built images and downloads are kept.
+	CacheDir string
+	// Workspace is the folder of the Cargo workspace.
+	Workspace string
+	// CargoTarget is Cargo's target folder.
+	CargoTarget string
+	// GoComponent builds a component of `e2e/cluster/binaries` if needed and gives the folder of its programs.
+	GoComponent func(ctx context.Context, component string) (dir string, err error)
+	// Progress receives one line a step.
+	Progress io.Writer
+}
+
+// Builder makes images of definitions, without a container runtime.
+type Builder struct {
+	catalog     *Catalog
+	store       store
+	cacheDir    string
+	workspace   string
+	cargoTarget string
+	goComponent func(ctx context.Context, component string) (dir string, err error)
+	progress    io.Writer
+}
+
+// NewBuilder reads the definitions. It fails on the first that is not valid.
+func NewBuilder(o Options) (*Builder, error) {
+	catalog, err := LoadCatalog(o.Definitions)
+	if err != nil {
+		return nil, err
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	return &Builder{
+		catalog:     catalog,
+		store:       store{dir: o.CacheDir},
+		cacheDir:    o.CacheDir,
+		workspace:   o.Workspace,
+		cargoTarget: o.CargoTarget,
+		goComponent: o.GoComponent,
+		progress:    o.Progress,
+	}, nil
+}
+
+// Names lists the images that there are definitions of.
+func (b *Builder) Names() []string { return b.catalog.Names() }
+
+// Image is a built image.
+type Image struct {
+	v1.Image
+	Name string
+	// Tag is the tag that the definition asks for.
+	Tag string
+}
+
+// Build gives the image of that name: from the cache if none of its inputs has changed.
+func (b *Builder) Build(ctx context.Context, name string) (*Image, error) {
+	chain, err := b.catalog.chain(name)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := b.store.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var img v1.Image = empty.Image
+	baseKey := scratch
+	for _, definition := range chain {
+		if img, baseKey, err = b.buildOne(ctx, definition, img, baseKey); err != nil {
+			return nil, fmt.Errorf("image %s: %w", definition.Name, err)
+		}
+	}
+	return &Image{Image: img, Name: name, Tag: chain[len(chain)-1].Tag}, nil
+}
+
+// buildOne puts one definition's layers on its base. It gives the key under which the result is stored.
+func (b *Builder) buildOne(ctx context.Context, d Definition, base v1.Image, baseKey string) (v1.Image, string, error) {
+	started := time.Now()
+	sources := b.sources(d)
+	key, err := keyOf(ctx, d, baseKey, sources)
+	if err != nil {
+		return nil, "", err
+	}
+	if img, ok, err := b.store.lookup(d.Name, key); ok || err != nil {
+		if err == nil {
+			b.report(d.Name, "cached as %s", key)
+		}
+		return img, key, err
+	}
+	// The process is described first: the configuration of an image whose layers are not written yet cannot be read.
+	img, err := configure(base, d)
+	if err != nil {
+		return nil, "", err
+	}
+	var layers []mutate.Addendum
+	for _, s := range sources {
+		work, err := os.MkdirTemp("", "sallyport-image-")
+		if err != nil {
+			return nil, "", err
+		}
+		defer os.RemoveAll(work)
+		b.report(d.Name, "%s", s.describe())
+		tree := NewTree()
+		if err := s.collect(ctx, work, tree); err != nil {
+			return nil, "", err
+		}
+		layers = append(layers, layerOf(tree, s.describe()))
+	}
+	if img, err = mutate.Append(img, layers...); err != nil {
+		return nil, "", err
+	}
+	if img, err = b.store.put(d.Name, key, img); err != nil {
+		return nil, "", err
+	}
+	b.report(d.Name, "built as %s in %.1f s", key, time.Since(started).Seconds())
+	return img, key, nil
+}
+
+// keyOf hashes everything that an image is made of.
+func keyOf(ctx context.Context, d Definition, baseKey string, sources []source) (string, error) {
+	parts := []string{layerFormat, baseKey, d.Description, d.User, d.WorkingDir, strings.Join(d.Entrypoint, "\x00")}
+	parts = append(parts, sortedPairs(d.Env)...)
+	for _, s := range sources {
+		fingerprint, err := s.fingerprint(ctx)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, fmt.Sprintf("%T", s), fingerprint)
+	}
+	return hashStrings(parts...)[:12], nil
+}
+
+// layerOf gives a layer that is written, compressed and hashed in one pass when the image is stored.
+func layerOf(tree *Tree, createdBy string) mutate.Addendum {
+	reader, writer := io.Pipe()
+	go func() { writer.CloseWithError(tree.WriteTar(writer)) }()
+	return mutate.Addendum{
+		Layer:   stream.NewLayer(reader, stream.WithMediaType(types.OCILayer)),
+		History: v1.History{CreatedBy: createdBy},
+	}
+}
+
+// configure sets what the definition says about the process. Nothing in it depends on when or where it is built.
+func configure(img v1.Image, d Definition) (v1.Image, error) {
+	img = mutate.MediaType(img, types.OCIManifestSchema1)
+	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.Architecture, file.OS = "amd64", "linux"
+	file.Config.Env = mergeEnv(file.Config.Env, d.Env)
+	file.Config.Labels = map[string]string{descriptionLabel: d.Description}
+	if len(d.Entrypoint) > 0 {
+		file.Config.Entrypoint = d.Entrypoint
+	}
+	if d.User != "" {
+		file.Config.User = d.User
+	}
+	if d.WorkingDir != "" {
+		file.Config.WorkingDir = d.WorkingDir
+	}
+	return mutate.ConfigFile(img, file)
+}
+
+// mergeEnv sets variables in a list of "NAME=value", which it keeps sorted.
+func mergeEnv(inherited []string, set map[string]string) []string {
+	merged := map[string]string{}
+	for _, pair := range inherited {
+		name, value, _ := strings.Cut(pair, "=")
+		merged[name] = value
+	}
+	for name, value := range set {
+		merged[name] = value
+	}
+	return sortedPairs(merged)
+}
+
+func (b *Builder) report(image, format string, args ...any) {
+	fmt.Fprintf(b.progress, "  image %-14s %s\n", image, fmt.Sprintf(format, args...))
+}
+
+// layoutDir is where the builder keeps images, inside the tool's cache.
+func layoutDir(cache string) string { return filepath.Join(cache, "images") }
