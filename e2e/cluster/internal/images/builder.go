@@ -6,8 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -34,8 +34,8 @@ type Options struct {
 	CargoTarget string
 	// GoComponent builds a component of `e2e/cluster/binaries` if needed and gives the folder of its programs.
 	GoComponent func(ctx context.Context, component string) (dir string, err error)
-	// Progress receives one line a step.
-	Progress io.Writer
+	// Step is told when something begins that takes time; it gives the function to call at its end. Nil: nobody is told.
+	Step func(title string) (done func(error))
 }
 
 // Builder makes images of definitions, without a container runtime.
@@ -46,7 +46,7 @@ type Builder struct {
 	workspace   string
 	cargoTarget string
 	goComponent func(ctx context.Context, component string) (dir string, err error)
-	progress    io.Writer
+	step        func(title string) (done func(error))
 }
 
 // NewBuilder reads the definitions. It fails on the first that is not valid.
@@ -55,8 +55,8 @@ func NewBuilder(o Options) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Progress == nil {
-		o.Progress = io.Discard
+	if o.Step == nil {
+		o.Step = func(string) func(error) { return func(error) {} }
 	}
 	return &Builder{
 		catalog:     catalog,
@@ -65,7 +65,7 @@ func NewBuilder(o Options) (*Builder, error) {
 		workspace:   o.Workspace,
 		cargoTarget: o.CargoTarget,
 		goComponent: o.GoComponent,
-		progress:    o.Progress,
+		step:        o.Step,
 	}, nil
 }
 
@@ -86,11 +86,6 @@ func (b *Builder) Build(ctx context.Context, name string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := b.store.lock()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 	var img v1.Image = empty.Image
 	baseKey := scratch
 	for _, definition := range chain {
@@ -101,47 +96,62 @@ func (b *Builder) Build(ctx context.Context, name string) (*Image, error) {
 	return &Image{Image: img, Name: name, Tag: chain[len(chain)-1].Tag}, nil
 }
 
-// buildOne puts one definition's layers on its base. It gives the key under which the result is stored.
+// buildOne puts one definition's layers on its base, unless that is stored already. It gives the key under which the
+// result is stored.
 func (b *Builder) buildOne(ctx context.Context, d Definition, base v1.Image, baseKey string) (v1.Image, string, error) {
-	started := time.Now()
 	sources := b.sources(d)
 	key, err := keyOf(ctx, d, baseKey, sources)
 	if err != nil {
 		return nil, "", err
 	}
 	if img, ok, err := b.store.lookup(d.Name, key); ok || err != nil {
-		if err == nil {
-			b.report(d.Name, "cached as %s", key)
-		}
 		return img, key, err
 	}
-	// The process is described first: the configuration of an image whose layers are not written yet cannot be read.
-	img, err := configure(base, d)
+	unlock, err := b.store.lock()
 	if err != nil {
 		return nil, "", err
 	}
+	defer unlock()
+	// Another process may have built it while this one waited.
+	if img, ok, err := b.store.lookup(d.Name, key); ok || err != nil {
+		return img, key, err
+	}
+	work, err := os.MkdirTemp(b.store.dir, ".work-")
+	if err != nil {
+		return nil, "", err
+	}
+	defer os.RemoveAll(work)
+	img, err := b.assemble(ctx, d, base, sources, work)
+	if err != nil {
+		return nil, "", err
+	}
+	img, err = b.store.put(d.Name, key, img)
+	return img, key, err
+}
+
+// assemble gives an image whose new layers are written when it is stored; until then the folder work must stay.
+func (b *Builder) assemble(ctx context.Context, d Definition, base v1.Image, sources []source, work string) (v1.Image, error) {
+	// The process is described first: the configuration of an image whose layers are not written yet cannot be read.
+	img, err := configure(base, d)
+	if err != nil {
+		return nil, err
+	}
 	var layers []mutate.Addendum
-	for _, s := range sources {
-		work, err := os.MkdirTemp("", "sallyport-image-")
-		if err != nil {
-			return nil, "", err
+	for i, s := range sources {
+		own := filepath.Join(work, strconv.Itoa(i))
+		if err := os.Mkdir(own, 0o755); err != nil {
+			return nil, err
 		}
-		defer os.RemoveAll(work)
-		b.report(d.Name, "%s", s.describe())
+		done := b.step("image " + d.Name + ": " + s.describe())
 		tree := NewTree()
-		if err := s.collect(ctx, work, tree); err != nil {
-			return nil, "", err
+		err := s.collect(ctx, own, tree)
+		done(err)
+		if err != nil {
+			return nil, err
 		}
 		layers = append(layers, layerOf(tree, s.describe()))
 	}
-	if img, err = mutate.Append(img, layers...); err != nil {
-		return nil, "", err
-	}
-	if img, err = b.store.put(d.Name, key, img); err != nil {
-		return nil, "", err
-	}
-	b.report(d.Name, "built as %s in %.1f s", key, time.Since(started).Seconds())
-	return img, key, nil
+	return mutate.Append(img, layers...)
 }
 
 // keyOf hashes everything that an image is made of.
@@ -204,10 +214,3 @@ func mergeEnv(inherited []string, set map[string]string) []string {
 	}
 	return sortedPairs(merged)
 }
-
-func (b *Builder) report(image, format string, args ...any) {
-	fmt.Fprintf(b.progress, "  image %-14s %s\n", image, fmt.Sprintf(format, args...))
-}
-
-// layoutDir is where the builder keeps images, inside the tool's cache.
-func layoutDir(cache string) string { return filepath.Join(cache, "images") }

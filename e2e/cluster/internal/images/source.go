@@ -41,7 +41,7 @@ func (b *Builder) sources(d Definition) []source {
 		list = append(list, &goSource{GoBinary: *d.GoBinary, build: b.goComponent})
 	}
 	if d.CargoBinary != nil {
-		list = append(list, &cargoSource{CargoBinary: *d.CargoBinary, workspace: b.workspace, targetDir: b.cargoTarget})
+		list = append(list, &cargoSource{CargoBinary: *d.CargoBinary, workspace: b.workspace, targetDir: b.cargoTarget, step: b.step})
 	}
 	if d.CBinary != nil {
 		list = append(list, &cSource{CBinary: *d.CBinary, dir: d.Dir})

@@ -41,6 +41,7 @@ type cargoSource struct {
 	CargoBinary
 	workspace string
 	targetDir string
+	step      func(title string) (done func(error))
 }
 
 func (s *cargoSource) describe() string { return "cargo " + s.Package + "/" + s.Binary }
@@ -58,7 +59,10 @@ func (s *cargoSource) fingerprint(ctx context.Context) (string, error) {
 		env:     []string{"RUSTFLAGS=-C target-feature=+crt-static", "CARGO_TARGET_DIR=" + s.targetDir},
 		install: "install Rust; rust-toolchain.toml names the version",
 	}
-	if _, err := cargo.run(ctx); err != nil {
+	done := s.step("build " + s.Package)
+	_, err := cargo.run(ctx)
+	done(err)
+	if err != nil {
 		return "", fmt.Errorf("building %s: %w", s.Package, err)
 	}
 	hash, err := hashFile(s.file())

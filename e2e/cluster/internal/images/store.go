@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"sallyport.dev/e2e/cluster/internal/cluster"
 )
 
 // store keeps built images by the hash of their inputs: `<dir>/<name>/<key>` is an OCI image layout. The layouts share
@@ -68,18 +69,7 @@ func (s store) path(name, key string) string {
 
 // lock keeps other processes from building at the same time, until the function that it gives is called.
 func (s store) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(filepath.Join(s.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
-	}
-	return func() { file.Close() }, nil
+	return cluster.Lock(filepath.Join(s.dir, ".lock"))
 }
 
 // readLayout gives the one image of a layout.
