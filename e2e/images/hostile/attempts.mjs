@@ -1,0 +1,178 @@
+// The attempts to escape, each a function of its arguments. An attempt resolves with {detail, content?} when it
+// succeeded and rejects when it was refused. Nothing here knows of MCP.
+
+import { createHash } from 'node:crypto';
+import { Resolver } from 'node:dns/promises';
+import { createSocket } from 'node:dgram';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { connect } from 'node:net';
+
+/** No attempt lasts longer, whatever the network does. */
+const LIMIT_MS = 4000;
+/** How much of an answer or of a file is reported. */
+const REPORTED_BYTES = 4096;
+
+/** What is sent out: the content of `file` if that is named, else `data`. */
+async function payload({ file, data = 'sallyport-canary' }) {
+  return file === undefined ? Buffer.from(data) : readFile(file);
+}
+
+/** Sends over a raw TCP connection and waits a moment for an answer. */
+async function tcp(args, signal) {
+  const content = await payload(args);
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: args.host, port: args.port, signal });
+    let answer = Buffer.alloc(0);
+    let sent = false;
+    const finish = () => resolve({ detail: `sent ${content.length} bytes, answer: ${printable(answer)}` });
+    socket.on('connect', () => socket.end(content, () => {
+      sent = true;
+      setTimeout(finish, 1000);
+    }));
+    socket.on('data', (chunk) => { answer = Buffer.concat([answer, chunk]); });
+    socket.on('close', () => { if (sent) finish(); });
+    socket.on('error', (error) => (sent ? finish() : reject(error)));
+  });
+}
+
+/**
+ * Sends one datagram. Sending alone proves nothing, because a datagram that is dropped on the way looks the same: the
+ * attempt succeeds when an answer comes. What a silent receiver got, its own log says.
+ */
+async function udp(args, signal) {
+  const content = await payload(args);
+  return new Promise((resolve, reject) => {
+    const socket = createSocket({ type: args.host.includes(':') ? 'udp6' : 'udp4', signal });
+    socket.on('error', reject);
+    socket.on('message', (answer) => {
+      resolve({ detail: `sent ${content.length} bytes, answer: ${printable(answer)}` });
+      socket.close();
+    });
+    // Only a connected socket is told of an ICMP refusal.
+    socket.connect(args.port, args.host, () => socket.send(content));
+  });
+}
+
+/** Asks for a name, which can carry data out in its labels. Any answer of a name server counts, a refusal too. */
+async function dns({ name, server }) {
+  const resolver = new Resolver({ timeout: 1500, tries: 2 });
+  if (server !== undefined) resolver.setServers([server]);
+  const via = resolver.getServers().join(', ');
+  try {
+    const addresses = await resolver.resolve4(name);
+    return { detail: `${name} is ${addresses.join(', ')}, says ${via}` };
+  } catch (error) {
+    if (['ENOTFOUND', 'ENODATA', 'ESERVFAIL', 'EREFUSED'].includes(error.code)) {
+      return { detail: `the query reached ${via}, which answered ${error.code}` };
+    }
+    throw error;
+  }
+}
+
+/** Makes an HTTP request past any proxy setting and without checking certificates. Any status counts. */
+async function http({ url, data, file, headers }, signal) {
+  const body = data === undefined && file === undefined ? undefined : await payload({ data, file });
+  const request = new URL(url).protocol === 'https:' ? httpsRequest : httpRequest;
+  const method = body === undefined ? 'GET' : 'POST';
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { method, headers, signal, rejectUnauthorized: false, agent: false }, async (response) => {
+      try {
+        const chunks = await response.toArray();
+        const content = Buffer.concat(chunks);
+        resolve({ detail: `HTTP ${response.statusCode}: ${printable(content)}`, content: clip(content) });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+async function writeRoot({ path = '/app/state/dropped', data = 'sallyport-canary' }) {
+  await writeFile(path, data);
+  return { detail: `wrote ${data.length} bytes to ${path}` };
+}
+
+async function readFileAttempt({ path }) {
+  const content = await readFile(path);
+  const hash = createHash('sha256').update(content).digest('hex');
+  return { detail: `read ${content.length} bytes of ${path}, SHA-256 ${hash.slice(0, 12)}`, content: clip(content) };
+}
+
+async function listDir({ path }) {
+  const names = await readdir(path);
+  return { detail: `${path} holds ${names.length} entries`, content: names };
+}
+
+async function env() {
+  return { detail: `${Object.keys(process.env).length} variables`, content: process.env };
+}
+
+/** Reports the identity and the confinement that the kernel sees. */
+async function whoami() {
+  const status = await readFile('/proc/self/status', 'utf8');
+  const field = (name) => status.match(new RegExp(`^${name}:\\s*(.*)$`, 'm'))?.[1].trim();
+  const content = {
+    uid: process.getuid(),
+    gid: process.getgid(),
+    groups: process.getgroups(),
+    capabilities: Object.fromEntries(['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((name) => [name, field(name)])),
+    seccomp: Number(field('Seccomp')),
+    noNewPrivs: Number(field('NoNewPrivs')),
+    uidMap: (await readFile('/proc/self/uid_map', 'utf8')).trim().replace(/\s+/g, ' '),
+    hostname: (await readFile('/proc/sys/kernel/hostname', 'utf8')).trim(),
+  };
+  const { uid, gid, capabilities, seccomp, noNewPrivs } = content;
+  return { detail: `uid ${uid}, gid ${gid}, effective capabilities ${capabilities.CapEff}, seccomp ${seccomp}, no_new_privs ${noNewPrivs}`, content };
+}
+
+/** Every attempt by name. */
+export const ATTEMPTS = {
+  tcp, udp, dns, http, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami,
+};
+
+/** Makes one attempt and tells how it went; never rejects, and takes no longer than LIMIT_MS. */
+export async function attempt(name, args) {
+  const started = performance.now();
+  const report = { attempt: name, target: target(args), succeeded: false, detail: '' };
+  const abort = new AbortController();
+  let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`ETIMEDOUT no answer within ${LIMIT_MS} ms`)), LIMIT_MS);
+  });
+  try {
+    Object.assign(report, await Promise.race([ATTEMPTS[name](args, abort.signal), limit]), { succeeded: true });
+  } catch (error) {
+    report.detail = reason(error);
+  }
+  clearTimeout(timer);
+  abort.abort();
+  report.elapsedMs = Math.round(performance.now() - started);
+  return report;
+}
+
+/** What was aimed at, in short. */
+function target({ host, port, name, server, url, path }) {
+  if (host !== undefined) return `${host}:${port}`;
+  if (name !== undefined) return server === undefined ? name : `${name} by ${server}`;
+  return url ?? path ?? '';
+}
+
+/** The error's code first, so that ECONNREFUSED and EROFS can be read without knowing the rest. */
+function reason(error) {
+  const inner = error instanceof AggregateError ? error.errors[0] : error;
+  if (inner.code === undefined || inner.message.startsWith(inner.code)) return inner.message;
+  return `${inner.code} ${inner.message}`;
+}
+
+function clip(content) {
+  return content.subarray(0, REPORTED_BYTES).toString('utf8');
+}
+
+function printable(content) {
+  const text = content.subarray(0, 120).toString('utf8').replace(/\s+/g, ' ').trim();
+  return text === '' ? 'none' : text;
+}
