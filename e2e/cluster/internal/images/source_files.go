@@ -2,11 +2,12 @@ package images
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sort"
 	"strconv"
+	"strings"
 )
 
 // filesSource copies files of the definition's folder and makes empty directories.
@@ -17,7 +18,15 @@ type filesSource struct {
 }
 
 func (s *filesSource) describe() string {
-	return fmt.Sprintf("%d files, %d directories", len(s.files), len(s.directories))
+	var paths []string
+	for _, to := range s.files {
+		paths = append(paths, to)
+	}
+	for dir := range s.directories {
+		paths = append(paths, dir+"/")
+	}
+	sort.Strings(paths)
+	return "files " + strings.Join(paths, " ")
 }
 
 func (s *filesSource) fingerprint(context.Context) (string, error) {
