@@ -142,7 +142,7 @@ func (b *Builder) assemble(ctx context.Context, d Definition, base v1.Image, sou
 		if err := os.Mkdir(own, 0o755); err != nil {
 			return nil, err
 		}
-		done := b.step("image " + d.Name + ": " + s.describe())
+		done := b.step("image " + d.Name + ": " + shorten(s.describe()))
 		tree := NewTree()
 		err := s.collect(ctx, own, tree)
 		done(err)
@@ -166,6 +166,15 @@ func keyOf(ctx context.Context, d Definition, baseKey string, sources []source) 
 		parts = append(parts, fmt.Sprintf("%T", s), fingerprint)
 	}
 	return hashStrings(parts...)[:12], nil
+}
+
+// shorten makes a description fit a line of progress.
+func shorten(description string) string {
+	const width = 60
+	if len(description) <= width {
+		return description
+	}
+	return description[:width-3] + "..."
 }
 
 // layerOf gives a layer that is written, compressed and hashed in one pass when the image is stored.
