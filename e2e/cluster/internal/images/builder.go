@@ -163,7 +163,7 @@ func keyOf(ctx context.Context, d Definition, baseKey string, sources []source) 
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, fmt.Sprintf("%T", s), fingerprint)
+		parts = append(parts, s.describe(), fingerprint)
 	}
 	return hashStrings(parts...)[:12], nil
 }
