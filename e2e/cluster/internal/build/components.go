@@ -58,7 +58,7 @@ var components = []Component{
 	{Name: "helm", Module: "binaries/helm", Programs: []string{"helm"}, LDFlags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1", Minutes: 2},
 	{Name: "sealed-secrets", Module: "binaries/sealed-secrets", Programs: []string{"controller", "kubeseal"}, LDFlags: "-X main.VERSION=0.27.1", Minutes: 1.5},
 	{Name: "kubetools", Module: "binaries/kubetools", Programs: []string{"kubeconform", "kube-score", "kustomize"}, Minutes: 0.5},
-	{Name: "agnhost", Module: "binaries/agnhost", Packages: []string{"."}, Programs: []string{"agnhost"}, Minutes: 2},
+	{Name: "agnhost", Module: "binaries/agnhost", Programs: []string{"agnhost"}, Minutes: 2},
 	{Name: "netpol", Module: "binaries/netpol", Programs: []string{"netpol.test"}, TestBinary: true, Minutes: 2.5},
 	{Name: "kstatus", Module: "binaries/kstatus", Packages: []string{"."}, Programs: []string{"kstatus"}, Minutes: 0.5},
 }
