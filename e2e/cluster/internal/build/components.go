@@ -60,6 +60,7 @@ var components = []Component{
 	{Name: "kubetools", Module: "binaries/kubetools", Programs: []string{"kubeconform", "kube-score", "kustomize"}, Minutes: 0.5},
 	{Name: "agnhost", Module: "binaries/agnhost", Programs: []string{"agnhost"}, Minutes: 2},
 	{Name: "netpol", Module: "binaries/netpol", Programs: []string{"netpol.test"}, TestBinary: true, Minutes: 2.5},
+	{Name: "ginkgo", Module: "binaries/netpol", Programs: []string{"ginkgo"}, Minutes: 0.3},
 	{Name: "kstatus", Module: "binaries/kstatus", Packages: []string{"."}, Programs: []string{"kstatus"}, Minutes: 0.5},
 }
 
