@@ -42,6 +42,8 @@ var (
 	unknown  = host{"unknown", "10.244.0.9", "fd00::9"}
 	beyond   = host{"beyond", "203.0.113.10", "2001:db8::10"}
 	router   = host{"router", "172.30.0.2", "fd01::2"}
+	// linkLocal is the router by the address that it has on every pod's link.
+	linkLocal = host{"link-local", "", "fe80::1%eth0"}
 )
 
 func TestTheKernelFiltersPacketsAsTheRulesetSays(t *testing.T) {
@@ -101,7 +103,7 @@ func TestTheKernelFiltersPacketsAsTheRulesetSays(t *testing.T) {
 		{
 			"egress without rules refuses everything but the pod itself, and answers pass", with([]Rule{}, nil),
 			flows(isolated, isolated, "tcp80 udp80", open, isolated, "tcp80 udp80", router, isolated, "tcp80 udp80", beyond, isolated, "tcp80"),
-			flows(isolated, open, "tcp80 udp80", isolated, beyond, "tcp80 udp80", isolated, router, "tcp80 udp80"),
+			flows(isolated, open, "tcp80 udp80", isolated, beyond, "tcp80 udp80", isolated, router, "tcp80 udp80", isolated, linkLocal, "tcp80"),
 		},
 		{
 			"ingress without rules refuses everyone but the node, and the pod's own connections pass", with(nil, []Rule{}),
@@ -208,7 +210,9 @@ func flows(triples ...any) []flow {
 	for i := 0; i < len(triples); i += 3 {
 		for _, text := range strings.Fields(triples[i+2].(string)) {
 			for _, v6 := range []bool{false, true} {
-				fs = append(fs, flow{triples[i].(host), triples[i+1].(host), v6, text[:3], text[3:]})
+				if f := (flow{triples[i].(host), triples[i+1].(host), v6, text[:3], text[3:]}); f.to.v4 != "" || v6 {
+					fs = append(fs, f)
+				}
 			}
 		}
 	}

@@ -97,6 +97,8 @@ func (r Ruleset) writeBaseChain(w *writer, name, hook string, d Direction) {
 	w.line("ct state established,related accept")
 	if hook == "input" {
 		w.line("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept")
+		// A link-local source does not tell which pod it is, so no fence could apply to it.
+		w.line("ip6 saddr fe80::/10 goto refuse")
 	}
 	own := map[Direction]string{Egress: "saddr", Ingress: "daddr"}[d]
 	for _, f := range families {

@@ -89,6 +89,7 @@ table inet sallyport-policy {
 		type filter hook input priority filter - 20; policy accept;
 		ct state established,related accept
 		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
+		ip6 saddr fe80::/10 goto refuse
 		ip saddr 10.244.0.0/16 ip saddr != @pods4 goto refuse
 		ip saddr vmap @egress4
 		ip6 saddr fd00::/64 ip6 saddr != @pods6 goto refuse
