@@ -185,7 +185,7 @@ add() {
   ip link add $1 type veth peer name eth0 netns /run/netns/$1
   ip addr add 169.254.0.1/32 dev $1; ip addr add fe80::1/64 dev $1 nodad; ip link set $1 up
   in="nsenter --net=/run/netns/$1"
-  $in ip link set lo up; $in ip link set eth0 up; $in ip addr add $2/32 dev eth0; $in ip addr add $3/128 dev eth0 nodad
+  $in ip link set lo up; $in ip link set eth0 up; $in ip addr add $2/32 dev eth0; $in ip addr add fe80::2/64 dev eth0 nodad; $in ip addr add $3/128 dev eth0 nodad
   $in ip route add 169.254.0.1 dev eth0; $in ip route add default via 169.254.0.1; $in ip -6 route add default via fe80::1 dev eth0
   ip route add $2 dev $1; ip -6 route add $3 dev $1
 }
