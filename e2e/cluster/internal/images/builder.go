@@ -19,6 +19,9 @@ import (
 // layerFormat is part of every image's key: raise it when the same inputs are to give other bytes.
 const layerFormat = "1"
 
+// architecture is what all images are for, in Go's and the OCI's words. The Node base pins it.
+const architecture = "amd64"
+
 // descriptionLabel is the pre-defined annotation key of the OCI image specification, used as a label too.
 const descriptionLabel = "org.opencontainers.image.description"
 
@@ -196,7 +199,7 @@ func configure(img v1.Image, d Definition) (v1.Image, error) {
 		return nil, err
 	}
 	file = file.DeepCopy()
-	file.Architecture, file.OS = "amd64", "linux"
+	file.Architecture, file.OS = architecture, "linux"
 	file.Config.Env = mergeEnv(file.Config.Env, d.Env)
 	file.Config.Labels = map[string]string{descriptionLabel: d.Description}
 	if len(d.Entrypoint) > 0 {

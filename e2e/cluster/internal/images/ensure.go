@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"sallyport.dev/e2e/cluster/internal/build"
 	"sallyport.dev/e2e/cluster/internal/cluster"
@@ -14,6 +15,9 @@ import (
 // FromCheckout gives a builder of the definitions in the checkout that [build.SourceDir] finds, with the tool's cache
 // and with progress on standard error.
 func FromCheckout() (*Builder, error) {
+	if runtime.GOARCH != architecture {
+		return nil, fmt.Errorf("the images are for %s, and this machine is %s: build them on an %[1]s machine", architecture, runtime.GOARCH)
+	}
 	source, err := build.SourceDir()
 	if err != nil {
 		return nil, err
