@@ -115,7 +115,7 @@ func Load(name string) (Spec, error) {
 	}
 	var s Spec
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return Spec{}, fmt.Errorf("%s is damaged (%w); remove the cluster with: sallyport-cluster down --name %s", specFile(name), err, name)
+		return Spec{}, fmt.Errorf("%s is damaged (%w); end the cluster's processes and delete its folder", specFile(name), err)
 	}
 	return s, nil
 }
@@ -126,7 +126,12 @@ func (s Spec) Save() error {
 	if err != nil {
 		return fmt.Errorf("describe cluster %q: %w", s.Name, err)
 	}
-	return os.WriteFile(specFile(s.Name), append(raw, '\n'), 0o644)
+	// Renamed into place: half a description would leave a cluster that nobody can remove.
+	path := specFile(s.Name)
+	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write the description of cluster %q: %w", s.Name, err)
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Names lists the clusters that have a folder, running or not.

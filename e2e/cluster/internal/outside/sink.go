@@ -1,0 +1,220 @@
+package outside
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+const (
+	// keptData is how much of what a peer sends is written down, in bytes.
+	keptData = 4096
+	// idle is how long a peer may be silent before its connection is closed.
+	idle = 2 * time.Second
+	// dnsPort is the UDP port on which a host answers as a name server.
+	dnsPort = 53
+)
+
+// dnsAnswer is what every name resolves to at a host that serves DNS.
+var dnsAnswer = [4]byte{203, 0, 113, 1}
+
+// Record is one line of a host's log: one TCP connection or one UDP datagram.
+type Record struct {
+	Time  time.Time `json:"time"`
+	Proto string    `json:"proto"`
+	Port  uint16    `json:"port"`
+	// Peer is the sender's address and port.
+	Peer string `json:"peer"`
+	// Bytes counts all that was sent; Data holds its first 4 KiB, with what is not UTF-8 replaced.
+	Bytes int    `json:"bytes"`
+	Data  string `json:"data"`
+}
+
+// Sink accepts everything that is sent to a host and writes it down.
+type Sink struct {
+	Host Host
+	// Log gets one Record a line.
+	Log io.Writer
+
+	mu sync.Mutex
+}
+
+// Serve listens on all of the host's ports, in this process's network, and calls ready once all are open. It returns
+// when ctx ends or a port cannot be opened.
+func (s *Sink) Serve(ctx context.Context, ready func() error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, port := range s.Host.TCP {
+		listener, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: int(port)})
+		if err != nil {
+			return fmt.Errorf("open TCP port %d: %w", port, err)
+		}
+		defer listener.Close()
+		go func() { cancel(s.acceptTCP(listener, port)) }()
+	}
+	for _, port := range s.Host.UDP {
+		socket, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+		if err != nil {
+			return fmt.Errorf("open UDP port %d: %w", port, err)
+		}
+		defer socket.Close()
+		go func() { cancel(s.receiveUDP(socket, port)) }()
+	}
+	if err := ready(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *Sink) greeting() string { return "ok from " + s.Host.Name + "\n" }
+
+func (s *Sink) acceptTCP(listener *net.TCPListener, port uint16) error {
+	for {
+		connection, err := listener.AcceptTCP()
+		if err != nil {
+			return fmt.Errorf("accept on TCP port %d: %w", port, err)
+		}
+		go func() {
+			defer connection.Close()
+			got := &recorder{from: connection}
+			s.answer(connection, got)
+			s.write(Record{
+				Time: time.Now().UTC(), Proto: "tcp", Port: port, Peer: connection.RemoteAddr().String(),
+				Bytes: got.bytes, Data: lossy(got.data),
+			})
+		}()
+	}
+}
+
+// answer speaks HTTP to a peer that does, and otherwise says its greeting once and listens until the peer has finished.
+func (s *Sink) answer(connection *net.TCPConn, got *recorder) {
+	reader := bufio.NewReader(got)
+	if start, _ := reader.Peek(4); looksLikeHTTP(start) {
+		request, err := http.ReadRequest(reader)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, request.Body)
+		body := s.greeting()
+		response := http.Response{
+			StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Close: true, Request: request,
+			Header:        http.Header{"Content-Type": {"text/plain; charset=utf-8"}},
+			ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
+		}
+		_ = response.Write(connection)
+		return
+	}
+	_, _ = io.WriteString(connection, s.greeting())
+	_, _ = io.Copy(io.Discard, reader)
+}
+
+func looksLikeHTTP(start []byte) bool {
+	for _, method := range []string{"GET ", "HEAD", "POST", "PUT ", "DELE", "OPTI", "PATC"} {
+		if string(start) == method {
+			return true
+		}
+	}
+	return false
+}
+
+// recorder keeps the beginning of what is read through it, and gives up when nothing comes for a while.
+type recorder struct {
+	from  *net.TCPConn
+	bytes int
+	data  []byte
+}
+
+func (r *recorder) Read(p []byte) (int, error) {
+	if err := r.from.SetReadDeadline(time.Now().Add(idle)); err != nil {
+		return 0, err
+	}
+	n, err := r.from.Read(p)
+	r.bytes += n
+	if room := keptData - len(r.data); room > 0 {
+		r.data = append(r.data, p[:min(n, room)]...)
+	}
+	return n, err
+}
+
+func (s *Sink) receiveUDP(socket *net.UDPConn, port uint16) error {
+	buffer := make([]byte, 65535)
+	for {
+		n, peer, err := socket.ReadFromUDP(buffer)
+		if err != nil {
+			return fmt.Errorf("receive on UDP port %d: %w", port, err)
+		}
+		data := bytes.Clone(buffer[:n])
+		reply := []byte(s.greeting())
+		if port == dnsPort {
+			reply = answerDNS(data)
+		}
+		if reply != nil {
+			_, _ = socket.WriteToUDP(reply, peer)
+		}
+		s.write(Record{
+			Time: time.Now().UTC(), Proto: "udp", Port: port, Peer: peer.String(),
+			Bytes: n, Data: lossy(data[:min(n, keptData)]),
+		})
+	}
+}
+
+// answerDNS resolves every name to dnsAnswer. Nil: the question cannot be read.
+func answerDNS(query []byte) []byte {
+	var parser dnsmessage.Parser
+	header, err := parser.Start(query)
+	if err != nil || header.Response {
+		return nil
+	}
+	question, err := parser.Question()
+	if err != nil {
+		return nil
+	}
+	reply := dnsmessage.Message{
+		Header: dnsmessage.Header{
+			ID: header.ID, Response: true, Authoritative: true, RecursionDesired: header.RecursionDesired, RecursionAvailable: true,
+		},
+		Questions: []dnsmessage.Question{question},
+	}
+	if question.Type == dnsmessage.TypeA {
+		reply.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class, TTL: 1},
+			Body:   &dnsmessage.AResource{A: dnsAnswer},
+		}}
+	}
+	packed, err := reply.Pack()
+	if err != nil {
+		return nil
+	}
+	return packed
+}
+
+func (s *Sink) write(r Record) {
+	line, err := json.Marshal(r)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "describe what was received:", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.Log.Write(append(line, '\n')); err != nil {
+		fmt.Fprintln(os.Stderr, "write down what was received:", err)
+	}
+}
+
+func lossy(data []byte) string { return strings.ToValidUTF8(string(data), "\uFFFD") }
