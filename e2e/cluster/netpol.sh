@@ -48,18 +48,18 @@ mkdir -p "$cache/log" "$cache/stamps"
 
 cleanup() {
   rm -f "$repositories"
-  if [ -z "$keep" ]; then "$tool" --name "$cluster" down >/dev/null; fi
+  if [ -z "$keep" ]; then "$tool" down --name "$cluster" >/dev/null; fi
 }
 trap cleanup EXIT
-"$tool" --name "$cluster" up
-"$tool" --name "$cluster" images load agnhost
+"$tool" up --name "$cluster"
+"$tool" images load --name "$cluster" agnhost
 # The suite takes its image, by tag, from the cluster's own registry.
 echo 'promoterE2eRegistry: registry.sallyport.test:5000/sallyport' >"$repositories"
 export KUBE_TEST_REPO_LIST=$repositories
 
 # run MODE FOCUS: sets passed and failed to how many specs did, with the agent in that mode.
 run() {
-  "$tool" --name "$cluster" policy "$1"
+  "$tool" policy --name "$cluster" "$1"
   "$ginkgo" --procs="$procs" --no-color --keep-going --focus="$2" --skip='Feature:SCTPConnectivity' "$suite" -- \
     --provider=skeleton --kubeconfig="$kubeconfig" >"$log" 2>&1 || true
   local totals
