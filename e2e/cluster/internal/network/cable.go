@@ -135,3 +135,15 @@ func route(at *netlink.Handle, name string, to *net.IPNet, via net.IP) error {
 func host(address netip.Addr) *net.IPNet {
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(address.BitLen(), address.BitLen())}
 }
+
+// RouteInside sends packets for a network out of this namespace's own end of a cable. A node without a default route
+// needs one for Services: the kernel looks for a route before kube-proxy's rules replace the Service's address.
+func RouteInside(to netip.Prefix) error {
+	here, err := netlink.NewHandle()
+	if err != nil {
+		return fmt.Errorf("open this network: %w", err)
+	}
+	defer here.Close()
+	destination := &net.IPNet{IP: to.Addr().AsSlice(), Mask: net.CIDRMask(to.Bits(), to.Addr().BitLen())}
+	return route(here, inside, destination, nil)
+}

@@ -15,8 +15,7 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// hierarchies lists the cgroup hierarchies that the kubelet uses: the one of version 2, or one for each controller of
-// version 1.
+// hierarchies lists the cgroup hierarchies: the one of version 2, or those of version 1, one for each controller.
 func hierarchies() ([]string, error) {
 	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
 		return []string{cgroupRoot}, nil
@@ -27,8 +26,8 @@ func hierarchies() ([]string, error) {
 	}
 	var all []string
 	for _, e := range entries {
-		// "unified" has no controllers when version 1 is in use beside it; links are second names such as "cpu".
-		if e.IsDir() && e.Name() != "unified" {
+		// Links are second names of a hierarchy, such as "cpu" for "cpu,cpuacct".
+		if e.IsDir() {
 			all = append(all, filepath.Join(cgroupRoot, e.Name()))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport.dev/e2e/cluster/internal/cluster"
+	"sallyport.dev/e2e/cluster/internal/network"
 	"sallyport.dev/e2e/cluster/internal/outside"
 )
 
@@ -36,6 +38,9 @@ func Init(name string, connected io.Reader) error {
 	}
 	if n, _ := connected.Read(make([]byte, 1)); n != 1 {
 		return errors.New("the network was not connected")
+	}
+	if err := network.RouteInside(netip.MustParsePrefix(cluster.ServiceCIDR)); err != nil {
+		return err
 	}
 	supervisor := exec.Command(selfProgram, "supervise", "--name", name)
 	supervisor.Stdout, supervisor.Stderr = os.Stdout, os.Stderr

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,9 @@ import (
 
 // hostTimeout is how long a new test host may take until it listens.
 const hostTimeout = 10 * time.Second
+
+// nameTimeout is how long the cluster's name server may take to learn of a new test host.
+const nameTimeout = 5 * time.Second
 
 // world keeps the outside world's hosts running. Each is a component in a network namespace of its own, with a cable
 // to the node, which routes between it and the pods.
@@ -53,7 +57,33 @@ func (w *world) add(ctx context.Context, wanted outside.Host) (outside.Host, err
 		return outside.Host{}, err
 	}
 	w.hosts = append(w.hosts, h)
-	return h, outside.WriteNames(outside.NamesFile, w.hosts)
+	if err := outside.WriteNames(outside.NamesFile, w.hosts); err != nil {
+		return outside.Host{}, err
+	}
+	if err := awaitName(ctx, h); err != nil {
+		w.supervisor.log.Warn("the host can be reached by its address only", "host", h.Name, "error", err)
+	}
+	return h, nil
+}
+
+// awaitName waits until the cluster's name server knows the host.
+func awaitName(ctx context.Context, h outside.Host) error {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(cluster.DNSServiceIP, "53"))
+	}}
+	for {
+		addresses, err := resolver.LookupNetIP(ctx, "ip4", h.Domain()+".")
+		if slices.Contains(addresses, h.IP) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not known to the cluster's name server after %s: %w", h.Domain(), nameTimeout, err)
+		case <-time.After(probePause):
+		}
+	}
 }
 
 // remove ends a host and forgets its name. What it received stays in its log.
