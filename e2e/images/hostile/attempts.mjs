@@ -14,8 +14,13 @@ const LIMIT_MS = 4000;
 /** How much of an answer or of a file is reported. */
 const REPORTED_BYTES = 4096;
 
+/** What is sent or written where the caller does not care. */
+const CANARY = 'sallyport-canary';
+/** A folder of the image that anyone may write to, so that only a read-only root file system refuses it. */
+const DROP_PATH = '/app/state/dropped';
+
 /** What is sent out: the content of `file` if that is named, else `data`. */
-async function payload({ file, data = 'sallyport-canary' }) {
+async function payload({ file, data = CANARY }) {
   return file === undefined ? Buffer.from(data) : readFile(file);
 }
 
@@ -91,7 +96,7 @@ async function http({ url, data, file, headers }, signal) {
   });
 }
 
-async function writeRoot({ path = '/app/state/dropped', data = 'sallyport-canary' }) {
+async function writeRoot({ path, data = CANARY }) {
   await writeFile(path, data);
   return { detail: `wrote ${data.length} bytes to ${path}` };
 }
@@ -135,7 +140,8 @@ export const ATTEMPTS = {
 };
 
 /** Makes one attempt and tells how it went; never rejects, and takes no longer than LIMIT_MS. */
-export async function attempt(name, args) {
+export async function attempt(name, given) {
+  const args = name === 'write_root' ? { path: DROP_PATH, ...given } : given;
   const started = performance.now();
   const report = { attempt: name, target: target(args), succeeded: false, detail: '' };
   const abort = new AbortController();
@@ -173,6 +179,6 @@ function clip(content) {
 }
 
 function printable(content) {
-  const text = content.subarray(0, 120).toString('utf8').replace(/\s+/g, ' ').trim();
+  const text = content.subarray(0, 120).toString('latin1').replace(/[^\x21-\x7e]+/g, ' ').trim();
   return text === '' ? 'none' : text;
 }
