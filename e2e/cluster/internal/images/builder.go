@@ -72,8 +72,8 @@ func NewBuilder(o Options) (*Builder, error) {
 	}, nil
 }
 
-// Names lists the images that there are definitions of.
-func (b *Builder) Names() []string { return b.catalog.Names() }
+// Catalog gives the definitions.
+func (b *Builder) Catalog() *Catalog { return b.catalog }
 
 // Image is a built image.
 type Image struct {

@@ -35,8 +35,8 @@ func listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, name := range builder.Names() {
-				definition, err := builder.catalog.Get(name)
+			for _, name := range builder.Catalog().Names() {
+				definition, err := builder.Catalog().Get(name)
 				if err != nil {
 					return err
 				}
@@ -51,7 +51,7 @@ func loadCommand() *cobra.Command {
 	var clusterName string
 	command := &cobra.Command{
 		Use:   "load [IMAGE...]",
-		Short: "Build images (all of them if none is named) and push them to a cluster's own registry",
+		Short: "Build images (all but the bases if none is named) and push them to a cluster's own registry",
 		RunE: func(command *cobra.Command, names []string) error {
 			address, err := cluster.RegistryAddr(clusterName)
 			if err != nil {
@@ -76,7 +76,7 @@ func pushCommand() *cobra.Command {
 	var registry Registry
 	command := &cobra.Command{
 		Use:   "push --registry REGISTRY [IMAGE...]",
-		Short: "Build images (all of them if none is named) and push them to any registry",
+		Short: "Build images (all but the bases if none is named) and push them to any registry",
 		Long: "Builds images and pushes them to REGISTRY, such as registry.example/team or localhost:5000, with the\n" +
 			"credentials that `docker login` leaves.",
 		RunE: func(command *cobra.Command, names []string) error {
@@ -96,14 +96,14 @@ func pushCommand() *cobra.Command {
 	return command
 }
 
-// buildAndPush builds and pushes the named images, or all of them.
+// buildAndPush builds and pushes the named images, or all but the bases.
 func buildAndPush(ctx context.Context, registry Registry, names []string) (References, error) {
 	builder, err := FromCheckout()
 	if err != nil {
 		return nil, err
 	}
 	if len(names) == 0 {
-		names = builder.Names()
+		names = builder.Catalog().Programs()
 	}
 	references := References{}
 	for _, name := range names {

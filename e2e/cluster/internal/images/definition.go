@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -143,6 +144,15 @@ func (c *Catalog) Names() []string {
 	}
 	sort.Strings(names)
 	return names
+}
+
+// Programs lists the images that no other one is based on, in the alphabet's order.
+func (c *Catalog) Programs() []string {
+	bases := map[string]bool{}
+	for _, definition := range c.definitions {
+		bases[definition.Base] = true
+	}
+	return slices.DeleteFunc(c.Names(), func(name string) bool { return bases[name] })
 }
 
 // Get returns the definition of that name, or an [UnknownImageError].

@@ -48,3 +48,13 @@ func TestEveryDefinitionOfTheRepositoryIsValid(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBasesAreNoProgramsOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, twoImages)
+	catalog, err := LoadCatalog(dir)
+	check(t, err)
+	if got := strings.Join(catalog.Programs(), " "); got != "upper" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"sallyport.dev/e2e/cluster/internal/cluster"
 )
 
 // repositoryPrefix is the path in a registry below which the images lie.
@@ -55,8 +57,13 @@ func (r Registry) Push(ctx context.Context, img *Image) (string, error) {
 	return host + "/" + repositoryPrefix + img.Name + "@" + digest.String(), nil
 }
 
-// MergeInto adds the references to those that file holds, as a JSON object.
+// MergeInto adds the references to those that file holds, as a JSON object. Several processes may do so at once.
 func (r References) MergeInto(file string) error {
+	unlock, err := cluster.Lock(file + ".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	merged := References{}
 	content, err := os.ReadFile(file)
 	switch {
