@@ -1,1 +1,3 @@
-//! The operator.
+//! The operator: everything that needs a Kubernetes client.
+
+pub mod access;
