@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// Name of the file in the ConfigMap.
 pub const FILE_NAME: &str = "policy.json";
@@ -151,6 +151,13 @@ impl PolicyFile {
     /// Never in practice: every field serializes.
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+}
+
+/// The file's text, as [`PolicyFile::to_text`].
+impl fmt::Display for PolicyFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.to_text().map_err(|_| fmt::Error)?)
     }
 }
 

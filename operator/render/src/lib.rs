@@ -1,1 +1,45 @@
-//! Pure rendering.
+//! Pure rendering of an endpoint into Kubernetes objects, and the hardening checks on them.
+//!
+//! Data flows one way: [`validate`] turns an `McpEndpoint`, the operator's [`Settings`] and the [`Facts`] that were
+//! read from the cluster into a [`ValidatedEndpoint`], and is the only step that can fail. [`render`] turns that into
+//! [`Children`]. Nothing here reads, writes or knows the time: equal input gives equal bytes.
+
+mod amounts;
+mod children;
+mod cidr;
+mod containers;
+mod endpoint;
+mod facts;
+mod fences;
+mod footprint;
+pub mod hardening;
+mod identity;
+mod metadata;
+mod namespace;
+mod policy_file;
+mod syntax;
+mod validate;
+mod workload;
+mod writable;
+
+pub use amounts::Amounts;
+pub use children::{Applied, Children, Prepared, State};
+pub use cidr::{Network, ParseNetworkError};
+pub use endpoint::ValidatedEndpoint;
+pub use facts::{CredentialFact, Facts, NodeFeatures, Settings};
+pub use footprint::{Footprint, footprint};
+pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
+pub use validate::{ValidateError, validate};
+
+/// Renders all children of one endpoint.
+pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
+    let policy = policy_file::policy_file(endpoint).to_string();
+    Children::prepared(
+        identity::service_account(endpoint),
+        policy_file::config_map(endpoint, &policy),
+        fences::network_policy(endpoint),
+        identity::pod_disruption_budget(endpoint),
+        identity::service(endpoint),
+        workload::deployment(endpoint, &policy),
+    )
+}

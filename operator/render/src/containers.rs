@@ -1,0 +1,181 @@
+//! The two containers of an endpoint's pod: the audit sidecar and the server.
+
+use crate::{Amounts, ValidatedEndpoint};
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Probe, SeccompProfile, SecurityContext,
+        VolumeMount,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PORT};
+use sallyport_policy::{FILE_NAME, MOUNT_PATH};
+
+/// Name of the server container.
+pub(crate) const SERVER: &str = "server";
+/// Name of the audit sidecar.
+pub(crate) const SIDECAR: &str = "audit";
+/// Name of the port that carries MCP.
+pub(crate) const MCP_PORT_NAME: &str = "mcp";
+/// Volume of the policy file.
+pub(crate) const POLICY_VOLUME: &str = "policy";
+/// User and group of the server container; also the group that may read the credentials.
+pub(crate) const SERVER_ID: i64 = 65532;
+/// User and group of the audit sidecar: another, so that the server can neither signal nor trace it.
+pub(crate) const SIDECAR_ID: i64 = 65531;
+/// Directory under which each credential has its own.
+pub(crate) const CREDENTIALS_PATH: &str = "/var/run/secrets/sallyport";
+
+/// What the audit sidecar may use.
+pub(crate) const SIDECAR_AMOUNTS: Amounts = Amounts {
+    cpu_milli: 100,
+    memory_bytes: 128 << 20,
+    ephemeral_storage_bytes: 64 << 20,
+};
+
+/// What the server container may use. The kubelet counts writable directories against the disk of the containers, so
+/// they are added; otherwise a server that fills them within their limits would be evicted.
+pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
+    let writable = endpoint.server.writable.iter().map(|dir| dir.bytes).sum();
+    endpoint.server.amounts
+        + Amounts {
+            ephemeral_storage_bytes: writable,
+            ..Amounts::default()
+        }
+}
+
+/// The audit sidecar: starts before the server, stops after it.
+pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
+    Container {
+        name: SIDECAR.to_owned(),
+        image: Some(endpoint.settings.sidecar_image.clone()),
+        command: Some(vec!["/sallyport-sidecar".to_owned()]),
+        args: Some(vec![
+            "run".to_owned(),
+            "--policy".to_owned(),
+            format!("{MOUNT_PATH}/{FILE_NAME}"),
+        ]),
+        restart_policy: Some("Always".to_owned()),
+        ports: Some(vec![
+            port(MCP_PORT_NAME, SIDECAR_PORT),
+            port("admin", SIDECAR_ADMIN_PORT),
+        ]),
+        startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
+        liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
+        readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
+        volume_mounts: Some(vec![VolumeMount {
+            name: POLICY_VOLUME.to_owned(),
+            mount_path: MOUNT_PATH.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        resources: Some(SIDECAR_AMOUNTS.requirements()),
+        ..hardened(SIDECAR_ID)
+    }
+}
+
+/// The server. It has no probe of its own: a server that listens on the loopback address alone cannot be reached by the
+/// kubelet, so the sidecar answers whether the server's port accepts.
+pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
+    let server = &endpoint.server;
+    let credentials = endpoint.credentials.iter().map(|credential| VolumeMount {
+        name: credential_volume(&credential.name),
+        mount_path: format!("{CREDENTIALS_PATH}/{}", credential.name),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    });
+    let mounts: Vec<_> = server
+        .writable
+        .iter()
+        .map(crate::writable::WritableDir::mount)
+        .chain(credentials)
+        .collect();
+    let env: Vec<_> = server.env.iter().map(|(name, value)| literal(name, value)).collect();
+    Container {
+        name: SERVER.to_owned(),
+        image: Some(server.image.clone()),
+        command: (!server.command.is_empty()).then(|| server.command.clone()),
+        args: (!server.args.is_empty()).then(|| server.args.clone()),
+        env: (!env.is_empty()).then_some(env),
+        startup_probe: Some(probe("/upstream/startup", Every::Seconds(2), Failures(90))),
+        liveness_probe: Some(probe("/upstream/live", Every::Seconds(10), Failures(3))),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
+        resources: Some(server_amounts(endpoint).requirements()),
+        ..hardened(SERVER_ID)
+    }
+}
+
+/// Volume of a credential.
+pub(crate) fn credential_volume(name: &str) -> String {
+    format!("credential-{name}")
+}
+
+/// The kubelet's own sandbox profile, at pod and at container level.
+pub(crate) fn runtime_default_seccomp() -> SeccompProfile {
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        ..SeccompProfile::default()
+    }
+}
+
+/// What every container has.
+fn hardened(id: i64) -> Container {
+    Container {
+        // By digest, so this never brings in other content: it makes the kubelet prove the right to pull at each start.
+        image_pull_policy: Some("Always".to_owned()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                add: None,
+            }),
+            privileged: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_group: Some(id),
+            run_as_non_root: Some(true),
+            run_as_user: Some(id),
+            seccomp_profile: Some(runtime_default_seccomp()),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+fn literal(name: &str, value: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        // The kubelet expands $(NAME) in values; doubling the dollar keeps the text as the user wrote it.
+        value: Some(value.replace("$(", "$$(")),
+        ..EnvVar::default()
+    }
+}
+
+fn port(name: &str, port: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+enum Every {
+    Seconds(i32),
+}
+
+struct Failures(i32);
+
+fn probe(path: &str, Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(i32::from(SIDECAR_ADMIN_PORT)),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        failure_threshold: Some(threshold),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,115 @@
+//! An endpoint that was validated: every value is of a form that Kubernetes accepts and that is safe to render.
+
+use crate::{Amounts, Network, NodeFeatures, Settings, writable::WritableDir};
+use sallyport_api::v1alpha1::{AuditArguments, QuotaMode, SERVICE_PORT};
+use std::collections::BTreeMap;
+
+/// An endpoint that [`validate`](crate::validate) accepted.
+///
+/// Its fields are private to this crate: there is no other way to one than through validation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidatedEndpoint {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) server: Server,
+    pub(crate) credentials: Vec<MountedCredential>,
+    pub(crate) access: Vec<Peer>,
+    pub(crate) egress: Vec<Destination>,
+    pub(crate) audit_arguments: AuditArguments,
+    pub(crate) quota: QuotaMode,
+    pub(crate) replicas: u8,
+    pub(crate) nodes: NodeFeatures,
+    pub(crate) settings: Settings,
+}
+
+/// The server container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub image: String,
+    pub image_pull_secrets: Vec<String>,
+    pub command: Vec<String>,
+    pub args: Vec<String>,
+    pub port: u16,
+    pub path: String,
+    /// Writable directories besides which the root file system is read-only.
+    pub writable: Vec<WritableDir>,
+    /// As the user wrote them: without the writable directories.
+    pub amounts: Amounts,
+    /// Presets' variables first, then the user's; no name twice.
+    pub env: Vec<(String, String)>,
+}
+
+/// A credential that is mounted into the server container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MountedCredential {
+    pub name: String,
+    pub secret_name: String,
+    /// Hash of the ciphertext, as far as the operator may see one.
+    pub revision: Option<String>,
+}
+
+/// Pods that may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Pods of the endpoint's own namespace.
+    Pods(BTreeMap<String, String>),
+    /// All pods of these namespaces.
+    Namespaces(BTreeMap<String, String>),
+    /// These pods of these namespaces.
+    PodsInNamespaces {
+        namespaces: BTreeMap<String, String>,
+        pods: BTreeMap<String, String>,
+    },
+}
+
+/// What the server may reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Addresses outside the cluster.
+    Network {
+        network: Network,
+        /// Inside `network`; metadata and API server addresses among them.
+        except: Vec<Network>,
+        ports: Vec<u16>,
+    },
+    /// Pods of the cluster.
+    Service {
+        namespace: String,
+        selector: BTreeMap<String, String>,
+        ports: Vec<u16>,
+    },
+}
+
+impl ValidatedEndpoint {
+    /// Namespace of the endpoint and of all its children.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Name of the endpoint and of all its children.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Pods that are wanted.
+    pub fn replicas(&self) -> i32 {
+        i32::from(self.replicas)
+    }
+
+    /// Whether the endpoint asks for the namespace's quota.
+    pub fn quota(&self) -> QuotaMode {
+        self.quota
+    }
+
+    /// Where clients inside the cluster reach the endpoint.
+    pub fn url(&self) -> String {
+        let Self {
+            name,
+            namespace,
+            server,
+            ..
+        } = self;
+        format!("http://{name}.{namespace}.svc:{SERVICE_PORT}{}", server.path)
+    }
+}

@@ -1,0 +1,68 @@
+//! What rendering needs besides the endpoint itself.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// How the operator was configured. The same for every endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Image of the audit sidecar, by digest.
+    pub sidecar_image: String,
+    /// PriorityClass of every endpoint pod; the namespace's quota is scoped to it.
+    pub priority_class: String,
+    /// DNS domain of the cluster, as in `cluster.local`.
+    pub cluster_domain: String,
+    /// Namespace in which the operator runs.
+    pub operator_namespace: String,
+    /// Labels of the operator's pods, which may reach the sidecar's admin port. Nobody may, if empty.
+    pub operator_pod_labels: BTreeMap<String, String>,
+}
+
+/// What was read from the cluster for one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What every node can do.
+    pub node_features: NodeFeatures,
+    /// Addresses of the Kubernetes API: its Service's and those behind it. No server may reach them.
+    pub api_servers: Vec<IpAddr>,
+    /// What is known of each credential, by its name in the spec.
+    pub credentials: BTreeMap<String, CredentialFact>,
+}
+
+/// Pod features that only some nodes support. True: every node does.
+///
+/// Asking for one on a node without it makes the kubelet refuse the pod, so each is rendered only when it is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeFeatures {
+    /// `hostUsers: false` (KEP-127).
+    pub user_namespaces: bool,
+    /// `supplementalGroupsPolicy: Strict` (KEP-3619).
+    pub supplemental_groups_policy: bool,
+}
+
+/// What is known of one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialFact {
+    /// A plain Secret, which the operator may not look at, or a SealedSecret whose status nobody writes.
+    Unwatched,
+    /// The SealedSecret does not exist.
+    Missing,
+    /// The SealedSecret is not unsealed yet.
+    Pending,
+    /// The sealed-secrets controller could not unseal it.
+    Failed {
+        /// That controller's own message.
+        message: String,
+    },
+    /// Unsealed.
+    Synced {
+        /// Hash of the ciphertext.
+        revision: String,
+    },
+}
+
+impl CredentialFact {
+    /// Whether a pod that mounts the credential can start, as far as the operator may see.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Unwatched | Self::Synced { .. })
+    }
+}

@@ -1,0 +1,70 @@
+//! What the endpoints of one namespace share: the fence and the quota.
+
+use crate::{Footprint, Settings, fences, metadata};
+use k8s_openapi::{
+    api::{
+        core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector, ScopedResourceSelectorRequirement},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+use sallyport_api::{labels, v1alpha1::QuotaMode};
+
+/// One endpoint of the namespace, as far as the shared objects need to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceMember {
+    /// What it can use.
+    pub footprint: Footprint,
+    /// Whether it asks for the quota.
+    pub quota: QuotaMode,
+}
+
+/// Objects that all endpoints of a namespace share. No single endpoint owns them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamespaceChildren {
+    /// Closes every endpoint pod of the namespace, so that the loss of an endpoint's own policy only closes more.
+    pub fence: NetworkPolicy,
+    /// Bounds all endpoints together; absent if none of them asks for it.
+    pub quota: Option<ResourceQuota>,
+}
+
+/// Renders what the endpoints of `namespace` share.
+pub fn render_namespace(namespace: &str, members: &[NamespaceMember], settings: &Settings) -> NamespaceChildren {
+    let managed = members.iter().any(|member| member.quota == QuotaMode::Managed);
+    NamespaceChildren {
+        fence: fences::fence(namespace),
+        quota: managed.then(|| quota(namespace, members, settings)),
+    }
+}
+
+/// Hard limits are the sum of all footprints, also of endpoints that do not ask for a quota: the scope counts their
+/// pods too. A quota with this scope can hold pods, CPU and memory only, so disk is bounded per pod.
+fn quota(namespace: &str, members: &[NamespaceMember], settings: &Settings) -> ResourceQuota {
+    let total = members
+        .iter()
+        .map(|member| member.footprint)
+        .fold(Footprint::default(), |sum, next| sum + next);
+    let (cpu, memory) = (total.amounts.cpu(), total.amounts.memory());
+    let hard = [
+        ("limits.cpu", cpu.clone()),
+        ("limits.memory", memory.clone()),
+        ("pods", total.pods.to_string()),
+        ("requests.cpu", cpu),
+        ("requests.memory", memory),
+    ];
+    ResourceQuota {
+        metadata: metadata::of_namespace(labels::QUOTA, namespace),
+        spec: Some(ResourceQuotaSpec {
+            hard: Some(hard.map(|(name, amount)| (name.to_owned(), Quantity(amount))).into()),
+            scope_selector: Some(ScopeSelector {
+                match_expressions: Some(vec![ScopedResourceSelectorRequirement {
+                    scope_name: "PriorityClass".to_owned(),
+                    operator: "In".to_owned(),
+                    values: Some(vec![settings.priority_class.clone()]),
+                }]),
+            }),
+            ..ResourceQuotaSpec::default()
+        }),
+        ..ResourceQuota::default()
+    }
+}
