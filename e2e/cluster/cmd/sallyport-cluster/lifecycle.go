@@ -50,7 +50,7 @@ func upCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.BoolVar(&controlPlaneOnly, "control-plane-only", false,
 		"only etcd and the API server, on loopback ports: needs no root; uses the programs in $KUBEBUILDER_ASSETS if set")
-	flags.StringVar(&options.Kubernetes, "kubernetes", build.KubernetesVersions[0].Version, "the version of Kubernetes")
+	flags.StringVar(&options.Kubernetes, "kubernetes", "", "the version of Kubernetes (default: "+build.KubernetesVersions[0].Version+")")
 	flags.DurationVar(&policyLag, "policy-lag", 0, "enforce NetworkPolicies that late, as some network plugins do")
 	flags.BoolVar(&policyOff, "policy-off", false, "enforce no NetworkPolicies, as some network plugins do")
 	command.MarkFlagsMutuallyExclusive("policy-lag", "policy-off")

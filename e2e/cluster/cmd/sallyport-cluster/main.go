@@ -16,6 +16,8 @@ import (
 )
 
 func main() {
+	// iptables, nft and mount may be in folders that only root's PATH has.
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer cancel()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {

@@ -131,8 +131,11 @@ func ComponentNames() []string {
 	return names
 }
 
-// FindKubernetes finds a release by its version, with or without the leading "v".
+// FindKubernetes finds a release by its version, with or without the leading "v"; the empty version is the default.
 func FindKubernetes(version string) (KubernetesVersion, error) {
+	if version == "" {
+		return KubernetesVersions[0], nil
+	}
 	var known []string
 	for _, k := range KubernetesVersions {
 		if strings.TrimPrefix(version, "v") == strings.TrimPrefix(k.Version, "v") {

@@ -38,6 +38,10 @@ func Up(ctx context.Context, o Options) (cluster.Spec, error) {
 	if err := cluster.CheckName(o.Name); err != nil {
 		return cluster.Spec{}, err
 	}
+	version, err := build.FindKubernetes(o.Kubernetes)
+	if err != nil {
+		return cluster.Spec{}, err
+	}
 	if err := checkMachine(o.Kind); err != nil {
 		return cluster.Spec{}, err
 	}
@@ -46,7 +50,7 @@ func Up(ctx context.Context, o Options) (cluster.Spec, error) {
 		return cluster.Spec{}, err
 	}
 	defer unlock()
-	s, err := ensureRunning(ctx, o)
+	s, err := ensureRunning(ctx, o, version)
 	if err != nil {
 		return cluster.Spec{}, err
 	}
@@ -62,7 +66,7 @@ func Up(ctx context.Context, o Options) (cluster.Spec, error) {
 }
 
 // ensureRunning returns the cluster that runs under this name, or starts one.
-func ensureRunning(ctx context.Context, o Options) (cluster.Spec, error) {
+func ensureRunning(ctx context.Context, o Options, version build.KubernetesVersion) (cluster.Spec, error) {
 	if _, ok := cluster.Running(o.Name); ok {
 		s, err := cluster.Load(o.Name)
 		if err != nil {
@@ -71,6 +75,10 @@ func ensureRunning(ctx context.Context, o Options) (cluster.Spec, error) {
 		if s.Kind != o.Kind {
 			return cluster.Spec{}, fmt.Errorf("cluster %q runs as %s already; choose another --name, or remove it first with: sallyport-cluster down --name %s",
 				o.Name, s.Kind, o.Name)
+		}
+		if o.Kubernetes != "" && s.Kubernetes != version.Version {
+			return cluster.Spec{}, fmt.Errorf("cluster %q runs Kubernetes %s already; choose another --name, or remove it first with: sallyport-cluster down --name %s",
+				o.Name, s.Kubernetes, o.Name)
 		}
 		if o.Policy != "" {
 			return s, SetPolicy(o.Name, o.Policy)
@@ -81,7 +89,7 @@ func ensureRunning(ctx context.Context, o Options) (cluster.Spec, error) {
 	if err := remove(o.Name); err != nil {
 		return cluster.Spec{}, err
 	}
-	s, err := prepare(ctx, o)
+	s, err := prepare(ctx, o, version)
 	if err != nil {
 		return cluster.Spec{}, err
 	}
@@ -89,19 +97,16 @@ func ensureRunning(ctx context.Context, o Options) (cluster.Spec, error) {
 }
 
 // prepare builds the programs and writes the cluster's folder.
-func prepare(ctx context.Context, o Options) (cluster.Spec, error) {
-	version := build.KubernetesVersions[0]
-	if o.Kubernetes != "" {
-		var err error
-		if version, err = build.FindKubernetes(o.Kubernetes); err != nil {
-			return cluster.Spec{}, err
-		}
-	}
+func prepare(ctx context.Context, o Options, version build.KubernetesVersion) (cluster.Spec, error) {
 	programs, err := programsFor(ctx, o.Kind, version)
 	if err != nil {
 		return cluster.Spec{}, err
 	}
-	s := cluster.Spec{Name: o.Name, Kind: o.Kind, Kubernetes: version.Version, Programs: programs}
+	reported, err := kubernetesVersion(ctx, programs)
+	if err != nil {
+		return cluster.Spec{}, err
+	}
+	s := cluster.Spec{Name: o.Name, Kind: o.Kind, Kubernetes: reported, Programs: programs}
 	unlock, err := cluster.LockSlots()
 	if err != nil {
 		return cluster.Spec{}, err
@@ -162,6 +167,15 @@ func programsFor(ctx context.Context, kind cluster.Kind, version build.Kubernete
 		}
 	}
 	return programs, nil
+}
+
+// kubernetesVersion asks the API server's program which release it is: that in KUBEBUILDER_ASSETS may be any.
+func kubernetesVersion(ctx context.Context, programs map[string]string) (string, error) {
+	out, err := exec.CommandContext(ctx, programs["kube-apiserver"], "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s does not run on this machine: %w", programs["kube-apiserver"], err)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(out), "Kubernetes ")), nil
 }
 
 // freePorts asks the kernel for loopback ports that nobody uses.

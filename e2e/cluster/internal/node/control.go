@@ -114,6 +114,9 @@ func (c Client) do(ctx context.Context, method, path string, in, out any) error 
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
+		if _, missing := cluster.Load(c.name); missing != nil {
+			return missing
+		}
 		return fmt.Errorf("cluster %q does not answer (see: sallyport-cluster status --name %s): %w", c.name, c.name, err)
 	}
 	defer response.Body.Close()

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -132,7 +133,7 @@ func containerd(l layout) service {
 		name: "containerd", program: l.program("containerd"),
 		args: []string{"--config", l.setting("containerd.toml")},
 		// containerd finds its shim, and the shim finds runc, by PATH.
-		env:   []string{"PATH=" + l.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		env:   []string{"PATH=" + l.bin + ":" + os.Getenv("PATH")},
 		ready: dial("unix", "/run/containerd/containerd.sock"),
 	}
 }

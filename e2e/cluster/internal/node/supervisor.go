@@ -19,8 +19,8 @@ const (
 	// startTimeout is how long a component may take until it does its work.
 	startTimeout = 90 * time.Second
 	probePause   = 50 * time.Millisecond
-	// stopTimeout is how long a component may take to end when asked to.
-	stopTimeout = 5 * time.Second
+	// stopTimeout is how long a component may take to end when asked to. Nothing that it would save is ever read again.
+	stopTimeout = time.Second
 	// A component that ends although nobody asked it to is started again after a pause that doubles, within these bounds.
 	minRestartPause = 500 * time.Millisecond
 	maxRestartPause = 15 * time.Second
