@@ -1,0 +1,109 @@
+//! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is, metrics.
+
+use crate::audit::Journal;
+use crate::drain::{Drain, Phase};
+use crate::metrics::{self, Metrics};
+use crate::server::{ServerState, ServerWatch};
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Answers the admin port's requests. Clones share everything.
+#[derive(Clone)]
+pub struct Admin {
+    /// Whose sink must take records.
+    pub journal: Journal,
+    /// Whether the sidecar stops.
+    pub drain: Drain,
+    /// What is known of the server.
+    pub server: ServerWatch,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Admin {
+    /// Answers one request.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub async fn handle<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n"));
+        }
+        Ok(match request.uri().path() {
+            "/healthz" => verdict(self.health()),
+            "/readyz" => verdict(self.readiness()),
+            "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
+            "/server" => self.server_info(),
+            "/metrics" => self.metrics(),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "served are /healthz /readyz /upstream/startup /upstream/live /server /metrics\n",
+            ),
+        })
+    }
+
+    fn health(&self) -> Result<(), String> {
+        self.journal.check_sink().map_err(|error| error.to_string())
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.drain.phase() != Phase::Serving {
+            return Err("stopping".into());
+        }
+        self.health()?;
+        match self.server.state() {
+            ServerState::Answered(_) => Ok(()),
+            ServerState::Waiting { reason } => Err(reason),
+        }
+    }
+
+    async fn upstream(&self) -> Result<(), String> {
+        if self.server.accepts().await {
+            Ok(())
+        } else {
+            Err("nothing accepts connections on the server's port".into())
+        }
+    }
+
+    fn server_info(&self) -> Response<Full<Bytes>> {
+        match self.server.state() {
+            ServerState::Answered(info) => match serde_json::to_vec(&info) {
+                Ok(json) => typed(StatusCode::OK, "application/json", json),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+            },
+            ServerState::Waiting { reason } => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        match self.metrics.encode() {
+            Ok(metrics) => typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        }
+    }
+}
+
+fn verdict(result: Result<(), String>) -> Response<Full<Bytes>> {
+    match result {
+        Ok(()) => text(StatusCode::OK, "ok\n"),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
+    }
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,167 @@
+//! Which headers may come twice, and which go no further than the sidecar.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// The session of the legacy era (MCP 2025-11-25, transports, "Session Management").
+pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// The protocol version that a request is written in.
+pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The method of a modern request, mirrored from its body.
+pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+
+/// Headers of which two readers could each believe another one.
+pub const SINGLETONS: [HeaderName; 9] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::ORIGIN,
+    header::AUTHORIZATION,
+    MCP_SESSION_ID,
+    MCP_PROTOCOL_VERSION,
+    MCP_METHOD,
+];
+
+/// Headers that speak of one connection only (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Headers that are the sidecar's business and never the server's: it decides on them, or nothing in the pod may
+/// believe them, or (credentials) they were not issued for the server.
+const STOPPED_HERE: [HeaderName; 10] = [
+    header::HOST,
+    header::ORIGIN,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("dpop"),
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+    header::ACCEPT_ENCODING,
+    header::EXPECT,
+    header::CONTENT_LENGTH,
+];
+
+const STOPPED_PREFIXES: [&str; 2] = ["proxy-", "x-forwarded-"];
+
+/// The first singleton that comes more than once.
+pub fn duplicate_singleton(headers: &HeaderMap) -> Option<HeaderName> {
+    SINGLETONS
+        .into_iter()
+        .find(|name| headers.get_all(name).iter().nth(1).is_some())
+}
+
+/// Removes the headers that speak of one connection only, those that `Connection` names included.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.into_iter().chain(named) {
+        headers.remove(name);
+    }
+}
+
+/// Removes what the server must not see of a request.
+pub fn strip_request(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in STOPPED_HERE {
+        headers.remove(name);
+    }
+    let by_prefix: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| STOPPED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)))
+        .cloned()
+        .collect();
+    for name in by_prefix {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use pretty_assertions::assert_eq;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_what_the_server_may_see_is_left() {
+        let mut request = headers(&[
+            ("host", "demo"),
+            ("origin", "https://app.example"),
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("dpop", "x"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-anything", "x"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-host", "evil"),
+            ("x-real-ip", "1.2.3.4"),
+            ("connection", "close, X-Secret-Hop"),
+            ("x-secret-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-continue"),
+            ("content-length", "5"),
+            ("accept-encoding", "gzip"),
+            ("accept", "application/json"),
+            ("content-type", "application/json"),
+            ("mcp-session-id", "s"),
+            ("mcp-protocol-version", "2025-11-25"),
+            ("last-event-id", "7"),
+            ("mcp-param-region", "eu"),
+            ("traceparent", "00-0-0-00"),
+        ]);
+        strip_request(&mut request);
+        let mut left: Vec<&str> = request.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                "accept",
+                "content-type",
+                "last-event-id",
+                "mcp-param-region",
+                "mcp-protocol-version",
+                "mcp-session-id",
+                "traceparent"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_singleton_that_comes_twice_is_found() {
+        for name in SINGLETONS {
+            let mut twice = HeaderMap::new();
+            twice.append(name.clone(), HeaderValue::from_static("a"));
+            assert_eq!(duplicate_singleton(&twice), None);
+            twice.append(name.clone(), HeaderValue::from_static("a"));
+            assert_eq!(duplicate_singleton(&twice), Some(name));
+        }
+        assert_eq!(duplicate_singleton(&headers(&[("accept", "a"), ("accept", "b")])), None);
+    }
+}

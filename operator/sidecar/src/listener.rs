@@ -1,0 +1,160 @@
+//! Accepting connections, as many as allowed, and ending them in order.
+
+use crate::drain::{Drain, DrainControl, Phase};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How long a connection may take to send a request's head, and how long it may stay idle.
+const HEAD_BOUND: Duration = Duration::from_secs(30);
+
+/// Headers and bytes of a request's head at most.
+const MAX_HEADERS: usize = 100;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// How long answers may take to end once they were told to.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Pause after a failed accept: it fails for want of file descriptors or memory, which a busy loop does not cure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A port that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on port {port}: is another process in the pod using it?")]
+pub struct BindError {
+    port: u16,
+    #[source]
+    source: io::Error,
+}
+
+/// Listens on every address of the pod, of both families where the kernel has both.
+///
+/// # Errors
+///
+/// When the port is taken.
+pub async fn bind(port: u16) -> Result<TcpListener, BindError> {
+    let both = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
+    match both {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+            .await
+            .map_err(|source| BindError { port, source }),
+    }
+}
+
+/// One listening port.
+pub struct Server {
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How many there are.
+    pub gauge: Gauge,
+}
+
+impl Server {
+    /// Serves until the drain begins, then lets requests under way finish for `drain_bound`, then ends them.
+    ///
+    /// On return no connection and no request is left.
+    pub async fn run<H, F, B>(self, handler: H, mut drain: Drain, control: &DrainControl, drain_bound: Duration)
+    where
+        H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let places = Arc::new(Semaphore::new(self.connections));
+        let mut connections = JoinSet::new();
+        let seen = drain.clone();
+        let accepting = async {
+            loop {
+                // Never closed.
+                let Ok(place) = places.clone().acquire_owned().await else {
+                    break;
+                };
+                let (stream, peer) = match self.listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
+                while connections.try_join_next().is_some() {}
+                let connection = connection(stream, peer.ip(), handler.clone(), seen.clone());
+                let gauge = self.gauge.clone();
+                connections.spawn(async move {
+                    gauge.inc();
+                    connection.await;
+                    gauge.dec();
+                    drop(place);
+                });
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = drain.reached(Phase::Draining) => {}
+        }
+        drop(self.listener);
+        let finish = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
+        if tokio::time::timeout(drain_bound, finish(&mut connections))
+            .await
+            .is_err()
+        {
+            tracing::warn!(left = connections.len(), "the time to drain is over");
+            control.advance(Phase::Ended);
+            if tokio::time::timeout(LAST_WORDS, finish(&mut connections))
+                .await
+                .is_err()
+            {
+                connections.shutdown().await;
+            }
+        }
+    }
+}
+
+async fn connection<H, F, B>(stream: TcpStream, peer: IpAddr, handler: H, mut drain: Drain)
+where
+    H: Fn(Request<Incoming>, IpAddr) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is refused");
+    }
+    let service = service_fn(|request| {
+        let response = handler(request, peer);
+        async move { Ok::<_, std::convert::Infallible>(response.await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_BOUND)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = drain.reached(Phase::Draining) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, %peer, "a connection ended with an error");
+    }
+}

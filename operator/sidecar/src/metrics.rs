@@ -1,0 +1,201 @@
+//! What Prometheus sees. Every label has a bounded set of values.
+
+use crate::audit::Outcome;
+use crate::pipeline::Message;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Content type of [`Metrics::encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Bounds of the duration histogram in seconds: those of OpenTelemetry's `mcp.server.operation.duration`.
+const DURATION_BOUNDS: [f64; 14] = [
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
+
+/// JSON-RPC methods, brought down to a few classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MethodClass {
+    /// No message: GET, DELETE, or refused before it was read.
+    None,
+    /// `initialize`, `server/discover`, `ping` and the other methods of the protocol itself.
+    Protocol,
+    /// `tools/call`.
+    ToolsCall,
+    /// `tools/list`.
+    ToolsList,
+    /// Resources.
+    Resources,
+    /// Prompts.
+    Prompts,
+    /// A notification.
+    Notification,
+    /// A response to a request of the server.
+    Response,
+    /// Anything else.
+    Other,
+}
+
+impl MethodClass {
+    /// The class of `message`.
+    pub fn of(message: &Message) -> Self {
+        let Some(method) = message.method() else {
+            return Self::Response;
+        };
+        match method {
+            "initialize"
+            | "server/discover"
+            | "ping"
+            | "completion/complete"
+            | "logging/setLevel"
+            | "subscriptions/listen" => Self::Protocol,
+            "tools/call" => Self::ToolsCall,
+            "tools/list" => Self::ToolsList,
+            _ if method.starts_with("notifications/") => Self::Notification,
+            _ if method.starts_with("resources/") => Self::Resources,
+            _ if method.starts_with("prompts/") => Self::Prompts,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl EncodeLabelValue for MethodClass {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        encoder.write_str(match self {
+            Self::None => "none",
+            Self::Protocol => "protocol",
+            Self::ToolsCall => "tools_call",
+            Self::ToolsList => "tools_list",
+            Self::Resources => "resources",
+            Self::Prompts => "prompts",
+            Self::Notification => "notification",
+            Self::Response => "response",
+            Self::Other => "other",
+        })
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.as_str())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    outcome: Outcome,
+    method: MethodClass,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurationLabels {
+    method: MethodClass,
+}
+
+/// All metrics of one sidecar.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    duration: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    /// Requests whose record is still open, streams included.
+    pub active_requests: Gauge,
+    /// Answers of the server that are being passed on as event streams.
+    pub active_streams: Gauge,
+    /// Connections of clients.
+    pub connections: Gauge,
+    /// Records that wait for the sink.
+    pub audit_queue_depth: Gauge,
+    /// Times that the sink began to fail.
+    pub audit_sink_failures: Counter,
+    /// Requests that were refused without a record because the journal had no room for one.
+    pub audit_unrecorded_refusals: Counter,
+    audit_records: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("sallyport_sidecar"),
+            requests: Family::default(),
+            duration: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
+            active_requests: Gauge::default(),
+            active_streams: Gauge::default(),
+            connections: Gauge::default(),
+            audit_queue_depth: Gauge::default(),
+            audit_sink_failures: Counter::default(),
+            audit_unrecorded_refusals: Counter::default(),
+            audit_records: Counter::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("requests", "Requests by how they ended", metrics.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's head to the end of its answer",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        registry.register("active_requests", "Requests under way", metrics.active_requests.clone());
+        registry.register(
+            "active_streams",
+            "Event streams under way",
+            metrics.active_streams.clone(),
+        );
+        registry.register("connections", "Connections of clients", metrics.connections.clone());
+        registry.register(
+            "audit_queue_depth",
+            "Audit records that wait for the sink",
+            metrics.audit_queue_depth.clone(),
+        );
+        registry.register("audit_records", "Audit records written", metrics.audit_records.clone());
+        registry.register(
+            "audit_sink_failures",
+            "Times that the audit sink began to fail",
+            metrics.audit_sink_failures.clone(),
+        );
+        registry.register(
+            "audit_unrecorded_refusals",
+            "Requests refused without a record because the audit queue was full",
+            metrics.audit_unrecorded_refusals.clone(),
+        );
+        metrics
+    }
+
+    /// Counts a request that has ended.
+    pub fn request_ended(&self, outcome: Outcome, method: MethodClass, elapsed: Duration) {
+        self.active_requests.dec();
+        self.requests.get_or_create(&RequestLabels { outcome, method }).inc();
+        self.duration
+            .get_or_create(&DurationLabels { method })
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts records that the sink took.
+    pub fn records_written(&self, count: usize) {
+        self.audit_records.inc_by(count as u64);
+        self.audit_queue_depth.dec_by(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The OpenMetrics text.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: a String takes every byte.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,71 @@
+//! Second stage: the body, bounded in bytes and time.
+
+use super::denial::Denial;
+use super::head::Verb;
+use crate::audit::Entry;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::time::Duration;
+
+/// How long a client may take to send a body.
+const READ_BOUND: Duration = Duration::from_secs(30);
+
+/// How much more of an oversized body is read and thrown away, so that a client that is still writing gets to read
+/// the answer instead of a reset connection.
+const DISCARD_BYTES: u64 = 4 << 20;
+const DISCARD_BOUND: Duration = Duration::from_secs(1);
+
+/// Reads the body as it is.
+///
+/// # Errors
+///
+/// When it is over `limit` bytes, takes too long or breaks off.
+pub async fn read(verb: Verb, body: Incoming, limit: u64, entry: &mut Entry) -> Result<Bytes, Denial> {
+    if verb != Verb::Post {
+        return Ok(Bytes::new());
+    }
+    match tokio::time::timeout(READ_BOUND, collect(body, limit, entry)).await {
+        Ok(result) => result,
+        Err(_) => Err(Denial::BodyTimedOut),
+    }
+}
+
+async fn collect(mut body: Incoming, limit: u64, entry: &mut Entry) -> Result<Bytes, Denial> {
+    let mut collected = BytesMut::new();
+    let mut single: Option<Bytes> = None;
+    let mut length: u64 = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Denial::BodyBroken)?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len() as u64;
+        entry.request_bytes(length);
+        if length > limit {
+            discard(body).await;
+            return Err(Denial::BodyTooLarge { limit });
+        }
+        // Most bodies come in one piece, which then needs no copy.
+        match (single.take(), collected.is_empty()) {
+            (None, true) => single = Some(data),
+            (first, _) => {
+                collected.extend_from_slice(&first.unwrap_or_default());
+                collected.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(single.unwrap_or_else(|| collected.freeze()))
+}
+
+async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut length: u64 = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if length > DISCARD_BYTES {
+                break;
+            }
+        }
+    };
+    // Whether it ended or not, the answer is the same.
+    let _ = tokio::time::timeout(DISCARD_BOUND, reading).await;
+}

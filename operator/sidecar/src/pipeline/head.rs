@@ -1,0 +1,101 @@
+//! First stage: everything that the head of a request decides.
+
+use super::denial::Denial;
+use super::verb_of;
+use crate::headers;
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use sallyport_policy::{PolicyFile, allows_host, allows_origin};
+
+/// The HTTP methods of MCP's Streamable HTTP transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Carries one JSON-RPC message.
+    Post,
+    /// Opens a stream (legacy era).
+    Get,
+    /// Ends a session (legacy era).
+    Delete,
+}
+
+/// Whether the head may pass, and as what.
+///
+/// # Errors
+///
+/// The first reason against it, in the order of the lines below.
+pub fn check(head: &Parts, policy: &PolicyFile) -> Result<Verb, Denial> {
+    if let Some(name) = headers::duplicate_singleton(&head.headers) {
+        return Err(Denial::DuplicateHeader(name));
+    }
+    check_host(head, policy)?;
+    check_origin(&head.headers, policy)?;
+    if head.uri.path() != policy.upstream.path {
+        return Err(Denial::PathNotServed);
+    }
+    let verb = verb_of(&head.method).ok_or(Denial::MethodNotAllowed)?;
+    check_framing(&head.headers)?;
+    match verb {
+        Verb::Post => check_post(&head.headers, policy.limits.body_bytes)?,
+        Verb::Get | Verb::Delete => check_bodyless(&head.headers)?,
+    }
+    Ok(verb)
+}
+
+/// An absolute request target would name a second host, which wins over `Host` (RFC 9112 section 3.2.2).
+fn check_host(head: &Parts, policy: &PolicyFile) -> Result<(), Denial> {
+    if head.uri.authority().is_some() {
+        return Err(Denial::AbsoluteTarget);
+    }
+    let host = head.headers.get(header::HOST).ok_or(Denial::HostMissing)?;
+    match host.to_str() {
+        Ok(host) if allows_host(&policy.hosts, host) => Ok(()),
+        _ => Err(Denial::HostNotAllowed),
+    }
+}
+
+fn check_origin(headers: &HeaderMap, policy: &PolicyFile) -> Result<(), Denial> {
+    match headers.get(header::ORIGIN).map(http::HeaderValue::to_str) {
+        None => Ok(()),
+        Some(Ok(origin)) if allows_origin(&policy.origins, origin) => Ok(()),
+        Some(_) => Err(Denial::OriginNotAllowed),
+    }
+}
+
+/// Two ways to end a body are one too many (RFC 9112 section 6.3). hyper already lets `Transfer-Encoding` win and
+/// drops `Content-Length`; this holds should both ever arrive here.
+fn check_framing(headers: &HeaderMap) -> Result<(), Denial> {
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Denial::AmbiguousLength);
+    }
+    Ok(())
+}
+
+fn check_post(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
+    let json = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"));
+    if !json {
+        return Err(Denial::ContentTypeNotJson);
+    }
+    let encoded = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(Denial::ContentEncoded);
+    }
+    match declared_length(headers) {
+        Some(length) if length > limit => Err(Denial::BodyTooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+fn check_bodyless(headers: &HeaderMap) -> Result<(), Denial> {
+    let empty = !headers.contains_key(header::TRANSFER_ENCODING) && declared_length(headers).unwrap_or(0) == 0;
+    if empty { Ok(()) } else { Err(Denial::UnexpectedBody) }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,109 @@
+//! Forwarding one request to the server.
+
+use super::Loopback;
+use crate::pipeline::Denial;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Shorter than the keep-alive of Node's HTTP server (5 s): a pooled connection is dropped before the server drops it.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// Speaks HTTP/1.1 to the server over pooled loopback connections. Clones share the pool.
+#[derive(Clone)]
+pub struct Upstream {
+    client: Client<Loopback, Full<Bytes>>,
+    host: HeaderValue,
+    authority: http::uri::Authority,
+    head_bound: Duration,
+    lost: Arc<Notify>,
+}
+
+/// The server's address cannot be written as one.
+#[derive(Debug, thiserror::Error)]
+#[error("127.0.0.1:{port} is not an authority")]
+pub struct AddressError {
+    port: u16,
+    #[source]
+    source: http::uri::InvalidUri,
+}
+
+impl Upstream {
+    /// An upstream on `port`, whose answers must begin within `head_bound`.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: every port makes an authority.
+    pub fn new(port: u16, head_bound: Duration) -> Result<Self, AddressError> {
+        let text = format!("127.0.0.1:{port}");
+        let authority: http::uri::Authority = text.parse().map_err(|source| AddressError { port, source })?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(Loopback { port });
+        Ok(Self {
+            client,
+            // An authority is always a header value; an empty one would be refused by the server.
+            host: HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("")),
+            authority,
+            head_bound,
+            lost: Arc::new(Notify::new()),
+        })
+    }
+
+    /// Sends `body`, byte for byte, under `head`, whose headers must be stripped already. Dropping the future, or the
+    /// answer's body before its end, closes the connection to the server.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer, in time.
+    pub async fn forward(&self, head: &Parts, body: Bytes) -> Result<Response<Incoming>, Denial> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = self.target(&head.uri).map_err(|error| self.failed(&error))?;
+        *request.headers_mut() = head.headers.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, self.host.clone());
+        // The answer passes through readable.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = match tokio::time::timeout(self.head_bound, self.client.request(request)).await {
+            Err(_) => return Err(Denial::UpstreamTimedOut),
+            Ok(Err(error)) => return Err(self.failed(&error)),
+            Ok(Ok(response)) => response,
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            tracing::warn!("the server switched protocols, which nobody asked for");
+            return Err(Denial::UpstreamFailed);
+        }
+        Ok(response)
+    }
+
+    /// Returns when a request could not reach the server.
+    pub async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    fn target(&self, uri: &Uri) -> Result<Uri, http::Error> {
+        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        Uri::builder()
+            .scheme("http")
+            .authority(self.authority.clone())
+            .path_and_query(path)
+            .build()
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> Denial {
+        let cause = std::iter::successors(error.source(), |error| error.source()).last();
+        tracing::warn!(%error, cause = cause.map(tracing::field::display), "the server does not answer");
+        self.lost.notify_one();
+        Denial::UpstreamFailed
+    }
+}

@@ -1,0 +1,176 @@
+//! The sidecar as a whole: what is started, in which order it ends.
+
+use crate::admin::Admin;
+use crate::audit::{Journal, JournalThread, UnwrittenRecords};
+use crate::drain::{Drain, DrainControl, Phase, drain};
+use crate::listener::{self, BindError, Server};
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+use crate::server::{ServerWatch, Upstream};
+use prometheus_client::metrics::gauge::Gauge;
+use sallyport_policy::PolicyFile;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Records that may wait for the sink beside those of the requests under way.
+const BACKLOG: usize = 256;
+
+/// Connections to the admin port at a time.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long the last records may take to be written.
+const FLUSH_BOUND: Duration = Duration::from_secs(5);
+
+/// Why the sidecar cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The socket cannot say where it listens.
+    #[error("cannot read the address of a listening socket")]
+    Address(#[source] io::Error),
+    /// No thread for the audit records.
+    #[error("cannot start the audit thread")]
+    Journal(#[source] io::Error),
+    /// The server has no address.
+    #[error("the policy's upstream port cannot be used")]
+    Upstream(#[from] crate::server::AddressError),
+}
+
+/// A sidecar that has its ports and does not serve yet.
+pub struct Sidecar {
+    policy: PolicyFile,
+    traffic: TcpListener,
+    admin: TcpListener,
+    traffic_address: SocketAddr,
+    admin_address: SocketAddr,
+    upstream: Upstream,
+    journal: Journal,
+    journal_thread: JournalThread,
+    metrics: Arc<Metrics>,
+    control: Arc<DrainControl>,
+    drain: Drain,
+}
+
+impl Sidecar {
+    /// Takes the ports of `policy` (0 for any) and starts the audit thread, which writes to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn bind(policy: PolicyFile, sink: impl Write + Send + 'static) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new());
+        let traffic = listener::bind(policy.listen.port).await?;
+        let admin = listener::bind(policy.listen.admin_port).await?;
+        // A request holds its place in the journal until it ends, and a connection has one request at a time.
+        let capacity = connections(&policy) + BACKLOG;
+        let (journal, journal_thread) = Journal::start(sink, capacity, metrics.clone()).map_err(StartError::Journal)?;
+        let head_bound = Duration::from_secs(policy.limits.response_header_seconds);
+        let (control, drain) = drain();
+        Ok(Self {
+            traffic_address: traffic.local_addr().map_err(StartError::Address)?,
+            admin_address: admin.local_addr().map_err(StartError::Address)?,
+            upstream: Upstream::new(policy.upstream.port, head_bound)?,
+            policy,
+            traffic,
+            admin,
+            journal,
+            journal_thread,
+            metrics,
+            control: Arc::new(control),
+            drain,
+        })
+    }
+
+    /// Where MCP traffic is served.
+    pub const fn traffic_address(&self) -> SocketAddr {
+        self.traffic_address
+    }
+
+    /// Where the admin port is served.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Serves until `stop`, then drains: no new connections, not ready, requests under way finish within the policy's
+    /// bound, streams end, and every record is written. The admin port answers to the last.
+    ///
+    /// # Errors
+    ///
+    /// When records could not be written.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
+        let watch = ServerWatch::start(
+            self.upstream.clone(),
+            self.policy.upstream.port,
+            self.policy.upstream.path.clone(),
+        );
+        let admin = tokio::spawn(serve_admin(
+            self.admin,
+            Admin {
+                journal: self.journal.clone(),
+                drain: self.drain.clone(),
+                server: watch,
+                metrics: self.metrics.clone(),
+            },
+        ));
+        let drain_bound = Duration::from_secs(self.policy.limits.drain_seconds);
+        let server = Server {
+            listener: self.traffic,
+            connections: connections(&self.policy),
+            gauge: self.metrics.connections.clone(),
+        };
+        let pipeline = Arc::new(Pipeline::new(
+            self.policy,
+            self.upstream,
+            self.journal,
+            self.drain.clone(),
+            self.metrics,
+        ));
+        let handler = move |request, peer| {
+            let pipeline = pipeline.clone();
+            async move { pipeline.handle(request, peer).await }
+        };
+        tokio::join!(server.run(handler, self.drain, &self.control, drain_bound), async {
+            stop.await;
+            tracing::info!("draining");
+            self.control.advance(Phase::Draining);
+        });
+        admin.abort();
+        // Its handles on the journal go with it; the writing thread ends when the last one is gone.
+        let _ = admin.await;
+        self.journal_thread.finish(FLUSH_BOUND).await
+    }
+}
+
+fn connections(policy: &PolicyFile) -> usize {
+    usize::try_from(policy.limits.connections).unwrap_or(usize::MAX).max(1)
+}
+
+/// Serves the admin port until aborted: readiness must be answered while the traffic port drains.
+async fn serve_admin(listener: TcpListener, admin: Admin) {
+    let (control, drain) = drain();
+    let server = Server {
+        listener,
+        connections: ADMIN_CONNECTIONS,
+        gauge: Gauge::default(),
+    };
+    let handler = move |request, _| {
+        let admin = admin.clone();
+        async move {
+            match admin.handle(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    };
+    server.run(handler, drain, &control, Duration::ZERO).await;
+}
