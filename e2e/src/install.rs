@@ -1,0 +1,106 @@
+//! Installs what the tests and the demo run on: the operator by Helm, and the SealedSecrets controller.
+
+use crate::{Cluster, Context, Failure, Result, command::run, eventually, objects::apply_yaml, tool::checkout};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use std::time::Duration;
+
+/// The operator's namespace.
+pub const NAMESPACE: &str = "sallyport-system";
+/// The Helm release, and so the operator's Deployment and ServiceAccount.
+pub const RELEASE: &str = "sallyport";
+/// Selects the operator's pods.
+pub const OPERATOR_PODS: &str = "app.kubernetes.io/name=sallyport";
+/// The operator as the API server knows it.
+pub const OPERATOR_USER: &str = "system:serviceaccount:sallyport-system:sallyport";
+
+const SEALED_SECRETS: &str = include_str!("../fixtures/sealed-secrets.yaml");
+
+/// Installs or upgrades the operator with the repository's chart, and waits until it runs.
+///
+/// # Errors
+///
+/// When Helm fails.
+pub async fn operator(cluster: &Cluster) -> Result<()> {
+    let (operator, sidecar) = (cluster.images.parts("operator")?, cluster.images.parts("sidecar")?);
+    let values = [
+        format!("image.repository={}", operator.repository),
+        format!("image.digest={}", operator.digest),
+        format!("sidecar.image.repository={}", sidecar.repository),
+        format!("sidecar.image.digest={}", sidecar.digest),
+    ]
+    .join(",");
+    let chart = checkout().join("charts/sallyport");
+    let chart = chart.to_str().context("the checkout's path is not UTF-8")?;
+    let helm = [
+        "upgrade",
+        "--install",
+        RELEASE,
+        chart,
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+    ];
+    let options = ["--set-string", &values, "--wait", "--timeout", "4m"];
+    run(cluster.program("helm", &[&helm[..], &options].concat()).await?)
+        .await
+        .context("install the operator")?;
+    Ok(())
+}
+
+/// Uninstalls the operator and gives what Helm printed.
+///
+/// # Errors
+///
+/// When Helm fails.
+pub async fn uninstall(cluster: &Cluster) -> Result<String> {
+    let helm = [
+        "uninstall",
+        RELEASE,
+        "--namespace",
+        NAMESPACE,
+        "--wait",
+        "--timeout",
+        "2m",
+    ];
+    run(cluster.program("helm", &helm).await?).await
+}
+
+/// Installs the SealedSecrets controller where `kubeseal` looks for it, and waits until it runs.
+///
+/// # Errors
+///
+/// When its objects are refused or it does not start.
+pub async fn sealed_secrets(cluster: &Cluster) -> Result<()> {
+    let manifest = SEALED_SECRETS.replace("IMAGE", cluster.images.get("sealed-secrets")?);
+    apply_yaml(&cluster.client, &manifest)
+        .await
+        .context("install the SealedSecrets controller")?;
+    available(cluster, "kube-system", "sealed-secrets-controller").await
+}
+
+/// Waits until a Deployment has all its replicas available.
+///
+/// # Errors
+///
+/// When it does not come to that within three minutes.
+pub async fn available(cluster: &Cluster, namespace: &str, name: &str) -> Result<()> {
+    let api = Api::<Deployment>::namespaced(cluster.client.clone(), namespace);
+    eventually(
+        &format!("Deployment {namespace}/{name} available"),
+        Duration::from_secs(180),
+        async || {
+            let deployment = api.get(name).await?;
+            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            let status = deployment.status.unwrap_or_default();
+            let available = status.available_replicas.unwrap_or_default();
+            let observed = status.observed_generation == deployment.metadata.generation;
+            if observed && available >= wanted && status.updated_replicas.unwrap_or_default() >= wanted {
+                Ok(())
+            } else {
+                Err(Failure::new(format!("{available} of {wanted} replicas are available")))
+            }
+        },
+    )
+    .await
+}

@@ -1,0 +1,92 @@
+//! Hosts of the outside world: what they received.
+
+use crate::{Cluster, Context, Failure, Result, cluster::Place};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// A host outside of the cluster that accepts everything and keeps a log of it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its address.
+    pub address: String,
+    name: String,
+    log: PathBuf,
+}
+
+/// Something that arrived.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Arrival {
+    /// `tcp` or `udp`.
+    pub proto: String,
+    /// The port on which it arrived.
+    pub port: u16,
+    /// Who sent it.
+    pub peer: String,
+    /// The first 4 KiB of it.
+    #[serde(default)]
+    pub data: String,
+}
+
+impl Host {
+    /// Adds a host with TCP ports 80 and 443 and UDP port 53, in place of an earlier one of that name.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster has no outside world, or the host cannot be made.
+    pub async fn add(cluster: &Cluster, name: &str, address: &str) -> Result<Self> {
+        let Place::Local { name: local, state } = &cluster.place else {
+            return Err(Failure::new("only a local cluster has an outside world of its own"));
+        };
+        // Left over from a run that was cut short; that there is none is the usual case.
+        let _ = cluster.tool.run(&["host", "rm", name, "--name", local]).await;
+        let ports = ["--tcp", "80,443", "--udp", "53"];
+        let arguments = [
+            &["host", "add", name, "--name", local, "--ip", address],
+            ports.as_slice(),
+        ]
+        .concat();
+        cluster
+            .tool
+            .run(&arguments)
+            .await
+            .context(format!("add outside host {name}"))?;
+        Ok(Self {
+            address: address.to_owned(),
+            name: name.to_owned(),
+            log: state.join("hosts").join(format!("{name}.jsonl")),
+        })
+    }
+
+    /// Everything that arrived so far.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be read.
+    pub fn arrivals(&self) -> Result<Vec<Arrival>> {
+        let text = match std::fs::read_to_string(&self.log) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).context(format!("read {}", self.log.display())),
+        };
+        let lines = text.lines().filter(|line| !line.is_empty());
+        lines
+            .map(|line| serde_json::from_str(line).context(format!("read {line:?}")))
+            .collect()
+    }
+
+    /// Removes the host.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub async fn remove(self, cluster: &Cluster) -> Result<()> {
+        let Place::Local { name: local, .. } = &cluster.place else {
+            return Ok(());
+        };
+        cluster
+            .tool
+            .run(&["host", "rm", &self.name, "--name", local])
+            .await
+            .map(drop)
+    }
+}
