@@ -24,6 +24,7 @@ var refusedValues = []struct{ set, says string }{
 	{"image.repository=", "image.repository is missing"},
 	{"image.digest=", "image.digest is missing"},
 	{"sidecar.image.digest=", "sidecar.image.digest is missing"},
+	{"sidecar.image.tag=v1", "tag"},
 	{"image.digest=latest", "/image/digest"},
 	{"image.repository=registry.example/operator@sha256:1", "/image/repository"},
 	{"image.pullPolicy=Sometimes", "/image/pullPolicy"},

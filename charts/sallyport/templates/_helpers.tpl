@@ -31,13 +31,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* Reference of an image; call with (dict "image" .Values.image "value" "image"). */}}
+{{/* Reference of an image; call with (dict "image" .Values.image "value" "image"). Only the operator's may have a tag. */}}
 {{- define "sallyport.image" -}}
-{{- $repository := required (printf "%s.repository is missing: there is no default registry yet. Build and push the images, then set %s.repository and %s.digest, as in --set %s.repository=registry.example/sallyport/operator --set %s.digest=sha256:..." .value .value .value .value .value) .image.repository -}}
+{{- $repository := required (printf "%s.repository is missing: there is no default registry yet. Build and push the images, then set image.repository, image.digest, sidecar.image.repository and sidecar.image.digest, as in --set image.repository=registry.example/sallyport/operator --set image.digest=sha256:..." .value) .image.repository -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $repository .image.digest -}}
-{{- else -}}
+{{- else if hasKey .image "tag" -}}
 {{- printf "%s:%s" $repository (required (printf "%s.digest is missing: set it to the image's sha256:... digest, or set %s.tag if the image cannot be pinned" .value .value) .image.tag) -}}
+{{- else -}}
+{{- fail (printf "%s.digest is missing: set it to the image's sha256:... digest; endpoints run pinned images only" .value) -}}
 {{- end -}}
 {{- end }}
 
