@@ -32,7 +32,47 @@ func furnish(s cluster.Spec) error {
 	if err := hideFolders(s); err != nil {
 		return err
 	}
+	if err := maskTunables(); err != nil {
+		return err
+	}
 	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+}
+
+// tunables are the settings of the whole machine's kernel that the kubelet insists on (setupKernelTunables in its
+// container manager), with the values that it wants to see.
+var tunables = map[string]string{
+	"vm/overcommit_memory":      "1",
+	"vm/panic_on_oom":           "0",
+	"kernel/panic":              "10",
+	"kernel/panic_on_oops":      "1",
+	"kernel/keys/root_maxkeys":  "1000000",
+	"kernel/keys/root_maxbytes": "25000000",
+}
+
+// maskTunables shows the kubelet files that hold these values already, so that it leaves the machine's kernel alone.
+func maskTunables() error {
+	const masks, pristine = "/run/sallyport/tunables", "/run/sallyport/proc"
+	// A user namespace may mount proc only where a proc without anything on top of it is in sight (mount_namespaces(7)):
+	// without this one, no pod with hostUsers: false would start.
+	if err := os.MkdirAll(pristine, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", pristine, err)
+	}
+	if err := unix.Mount("proc", pristine, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", pristine, err)
+	}
+	for name, value := range tunables {
+		mask := filepath.Join(masks, name)
+		if err := os.MkdirAll(filepath.Dir(mask), 0o755); err != nil {
+			return fmt.Errorf("make the folder of %s: %w", mask, err)
+		}
+		if err := os.WriteFile(mask, []byte(value+"\n"), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", mask, err)
+		}
+		if err := unix.Mount(mask, filepath.Join("/proc/sys", name), "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("hide the machine's %s from the kubelet: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // mountSys replaces /sys by one that shows the node's own network, and keeps the cgroup hierarchies in it.
