@@ -32,6 +32,9 @@ const (
 	OutsideCIDR = "203.0.113.0/24"
 	// OutsideDomain holds the names of the outside world's hosts.
 	OutsideDomain = "outside.test"
+	// ForwardedDomain is asked of the outside name server at NameServerIP, if a test host is there.
+	ForwardedDomain = "exfil.outside.test"
+	NameServerIP    = "203.0.113.53"
 	// RegistryHost is the name by which images in the cluster's registry are pulled.
 	RegistryHost = "registry.sallyport.test:5000"
 	registryPort = 5000

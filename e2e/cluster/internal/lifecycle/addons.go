@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
 	"fmt"
 	"os"
@@ -55,10 +56,17 @@ func furnishCluster(ctx context.Context, s cluster.Spec) error {
 }
 
 func applyCoreDNS(ctx context.Context, s cluster.Spec, image string) error {
+	// A new configuration makes new pods: CoreDNS reads it only once.
+	raw, err := templateFiles.ReadFile("templates/coredns.yaml")
+	if err != nil {
+		return fmt.Errorf("read the manifest of CoreDNS: %w", err)
+	}
 	var manifest bytes.Buffer
 	if err := templates.ExecuteTemplate(&manifest, "coredns.yaml", map[string]string{
 		"Image": image, "DNSDomain": cluster.DNSDomain, "DNSServiceIP": cluster.DNSServiceIP,
 		"OutsideDomain": cluster.OutsideDomain, "NamesDir": filepath.Dir(outside.NamesFile),
+		"ForwardedDomain": cluster.ForwardedDomain, "NameServerIP": cluster.NameServerIP,
+		"Configuration": fmt.Sprintf("%x", sha256.Sum256(raw))[:12],
 	}); err != nil {
 		return fmt.Errorf("fill in the manifest of CoreDNS: %w", err)
 	}
