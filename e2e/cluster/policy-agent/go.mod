@@ -4,6 +4,7 @@ module sallyport.dev/e2e/cluster/policy-agent
 go 1.26.0
 
 require (
+	github.com/fsnotify/fsnotify v1.10.1
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
 	k8s.io/client-go v0.36.3

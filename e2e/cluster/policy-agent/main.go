@@ -37,6 +37,7 @@ func main() {
 func run() error {
 	kubeconfig := flag.String("kubeconfig", "", "kubeconfig of a user that may list and watch pods, namespaces and networkpolicies")
 	podCIDR := flag.String("pod-cidr", "", "address ranges of pods, comma separated; an address in them that no known pod has is refused")
+	cniCache := flag.String("cni-cache", "", "folder in which libcni keeps results (/var/lib/cni/results): tells the addresses of pods before the API server does")
 	modeFile := flag.String("mode-file", "", "file that holds `on`, `off` or `lag 5s`, and may change at any time (default: on)")
 	flag.Parse()
 	podCIDRs, err := parsePrefixes(*podCIDR)
@@ -71,7 +72,7 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
-	watcher, err := watch.Start(ctx, client)
+	watcher, err := watch.Start(ctx, client, *cniCache)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/e2e/cluster/policy-agent/internal/ruleset"
 )
@@ -22,6 +24,8 @@ type Snapshot struct {
 	Pods       []*corev1.Pod
 	Namespaces []*corev1.Namespace
 	Policies   []*networkingv1.NetworkPolicy
+	// Addrs are addresses that pods have beside those in their status, by the pods' UIDs: status comes late.
+	Addrs map[types.UID][]netip.Addr
 }
 
 // Compile returns the pods and policies of the filter; how unknown addresses are treated is left to the caller.
@@ -29,7 +33,7 @@ type Snapshot struct {
 // The error names the parts of policies that are not understood (the API server lets none of these in). The ruleset is
 // valid even then, and the tighter for it: such a peer matches nobody, and such a pod selector selects every pod.
 func Compile(s Snapshot) (ruleset.Ruleset, error) {
-	pods := livePods(s.Pods)
+	pods := livePods(s.Pods, s.Addrs)
 	compiled := ruleset.Ruleset{}
 	for _, p := range pods {
 		compiled.Pods = append(compiled.Pods, ruleset.Pod{Name: p.namespace + "/" + p.name, Addrs: p.addrs})

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"sallyport.dev/e2e/cluster/policy-agent/internal/ruleset"
@@ -252,6 +253,23 @@ func TestOnlyPodsThatOwnAnAddressAreKnown(t *testing.T) {
 	}
 	want := []netip.Addr{netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("10.0.0.5")}
 	if len(rules.Pods) != 1 || !slices.Equal(rules.Pods[0].Addrs, want) {
+		t.Errorf("got %+v", rules.Pods)
+	}
+}
+
+func TestAddressesThatStatusDoesNotHaveYetCountAsWell(t *testing.T) {
+	starting, started := testPod("x/a"), testPod("x/b", "10.0.0.2")
+	starting.UID, started.UID = "1", "2"
+	rules, err := Compile(Snapshot{
+		Pods: []*corev1.Pod{starting, started},
+		Addrs: map[types.UID][]netip.Addr{
+			"1": {netip.MustParseAddr("10.0.0.1")}, "2": {netip.MustParseAddr("10.0.0.2")}, "gone": {netip.MustParseAddr("10.0.0.3")},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rules.Pods) != 2 || rules.Pods[0].Addrs[0].String() != "10.0.0.1" || len(rules.Pods[1].Addrs) != 1 {
 		t.Errorf("got %+v", rules.Pods)
 	}
 }

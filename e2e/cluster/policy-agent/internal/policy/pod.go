@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/e2e/cluster/policy-agent/internal/ruleset"
 )
@@ -28,7 +29,7 @@ type portName struct {
 // livePods returns, sorted by name, the pods that own an address of the pod network: not those of the host network
 // (their traffic is the node's), and not finished ones, whose address may already be another pod's. Where two pods
 // claim one address, the younger one has it.
-func livePods(all []*corev1.Pod) []pod {
+func livePods(all []*corev1.Pod, further map[types.UID][]netip.Addr) []pod {
 	byAge := slices.SortedFunc(slices.Values(all), func(a, b *corev1.Pod) int {
 		return cmp.Or(
 			b.CreationTimestamp.Compare(a.CreationTimestamp.Time),
@@ -43,13 +44,11 @@ func livePods(all []*corev1.Pod) []pod {
 			continue
 		}
 		p := pod{namespace: object.Namespace, name: object.Name, labels: object.Labels, ports: namedPorts(object.Spec)}
-		for _, ip := range object.Status.PodIPs {
-			addr, err := netip.ParseAddr(ip.IP)
-			if err != nil || taken[addr.Unmap()] {
-				continue
+		for _, addr := range append(addrsInStatus(object.Status), further[object.UID]...) {
+			if !taken[addr] {
+				taken[addr] = true
+				p.addrs = append(p.addrs, addr)
 			}
-			taken[addr.Unmap()] = true
-			p.addrs = append(p.addrs, addr.Unmap())
 		}
 		if len(p.addrs) > 0 {
 			pods = append(pods, p)
@@ -59,6 +58,16 @@ func livePods(all []*corev1.Pod) []pod {
 		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
 	})
 	return pods
+}
+
+func addrsInStatus(status corev1.PodStatus) []netip.Addr {
+	var addrs []netip.Addr
+	for _, ip := range status.PodIPs {
+		if addr, err := netip.ParseAddr(ip.IP); err == nil {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs
 }
 
 // namedPorts collects the ports of all containers that run as long as the pod does: native sidecars are among them.

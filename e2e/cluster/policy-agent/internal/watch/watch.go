@@ -14,26 +14,34 @@ import (
 	networkingv1 "k8s.io/client-go/listers/networking/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"sallyport.dev/e2e/cluster/policy-agent/internal/cnicache"
 	"sallyport.dev/e2e/cluster/policy-agent/internal/policy"
 )
 
-// Watcher holds the pods, namespaces and policies of all namespaces.
+// Watcher holds the pods, namespaces and policies of all namespaces, and the addresses of this node's pods.
 type Watcher struct {
 	pods       corev1.PodLister
 	namespaces corev1.NamespaceLister
 	policies   networkingv1.NetworkPolicyLister
+	cniCache   string
 	changes    chan struct{}
 }
 
-// Start returns once the copy is complete. It is kept up to date until the context ends.
-func Start(ctx context.Context, client kubernetes.Interface) (*Watcher, error) {
+// Start returns once the copy is complete. It is kept up to date until the context ends. cniCache is the folder of CNI
+// results; without it, addresses are known when the API server has them.
+func Start(ctx context.Context, client kubernetes.Interface, cniCache string) (*Watcher, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields))
 	pods := factory.Core().V1().Pods()
 	namespaces := factory.Core().V1().Namespaces()
 	policies := factory.Networking().V1().NetworkPolicies()
 	w := &Watcher{
 		pods: pods.Lister(), namespaces: namespaces.Lister(), policies: policies.Lister(),
-		changes: make(chan struct{}, 1),
+		cniCache: cniCache, changes: make(chan struct{}, 1),
+	}
+	if cniCache != "" {
+		if err := cnicache.Watch(ctx, cniCache, w.changed); err != nil {
+			return nil, err
+		}
 	}
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { w.changed() },
@@ -62,8 +70,12 @@ func (w *Watcher) Snapshot() (policy.Snapshot, error) {
 	pods, errPods := w.pods.List(labels.Everything())
 	namespaces, errNamespaces := w.namespaces.List(labels.Everything())
 	policies, errPolicies := w.policies.List(labels.Everything())
-	return policy.Snapshot{Pods: pods, Namespaces: namespaces, Policies: policies},
-		errors.Join(errPods, errNamespaces, errPolicies)
+	snapshot := policy.Snapshot{Pods: pods, Namespaces: namespaces, Policies: policies}
+	var errAddrs error
+	if w.cniCache != "" {
+		snapshot.Addrs, errAddrs = cnicache.Read(w.cniCache)
+	}
+	return snapshot, errors.Join(errPods, errNamespaces, errPolicies, errAddrs)
 }
 
 func (w *Watcher) changed() {
