@@ -162,7 +162,7 @@ func policyAgent(s cluster.Spec, l layout) service {
 		name: "policy-agent", program: l.program("policy-agent"),
 		args: []string{
 			"--kubeconfig=" + l.setting("policy-agent.kubeconfig"), "--pod-cidr=" + cluster.PodCIDR,
-			"--mode-file=" + cluster.PolicyModeFile(s.Name),
+			"--cni-cache=/var/lib/cni/results", "--mode-file=" + cluster.PolicyModeFile(s.Name),
 		},
 		after: []string{"kube-apiserver"},
 	}
