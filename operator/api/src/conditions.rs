@@ -35,6 +35,10 @@ pub mod reasons {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// An object of a child's name exists and belongs to somebody else.
     pub const NAME_CONFLICT: &str = "NameConflict";
+    /// The API server refused an object of the endpoint; the message is its own.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// All wanted pods are available.
+    pub const PODS_AVAILABLE: &str = "PodsAvailable";
     /// A referenced SealedSecret does not exist yet.
     pub const CREDENTIAL_MISSING: &str = "CredentialMissing";
     /// A referenced SealedSecret is not unsealed yet.
