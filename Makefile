@@ -75,7 +75,7 @@ build: ## Build all crates
 	cargo build --workspace
 
 tool: ## Build the cluster tool
-	@mkdir -p $(CACHE)/tool && cd e2e/cluster && go build -trimpath -o $(CLUSTER_TOOL) ./cmd/sallyport-cluster
+	@mkdir -p $(CACHE)/tool && cd e2e/cluster && go build -o $(CLUSTER_TOOL) ./cmd/sallyport-cluster
 
 gen: ## Write the generated files (CRD, RBAC, samples, reference)
 	cargo gen write
