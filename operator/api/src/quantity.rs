@@ -99,7 +99,7 @@ impl JsonSchema for Amount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-int-or-string": true, "anyOf": [{ "type": "integer" }, { "type": "string" }], "maxLength": 24 })
+        json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 24 })
     }
 }
 

@@ -80,7 +80,7 @@ pub struct Server {
     /// Names of Secrets of type kubernetes.io/dockerconfigjson in the endpoint's namespace that the kubelet pulls the image with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'))").message("server.imagePullSecrets holds names of Secrets: a-z, 0-9, '-' and '.'"))]
+    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))").message("server.imagePullSecrets holds names of Secrets: a-z, 0-9, '-' and '.'"))]
     pub image_pull_secrets: Vec<String>,
     /// Program and arguments. The image's entry point, if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -132,7 +132,7 @@ pub struct HttpTransport {
     /// Path of the MCP endpoint, both inside and outside.
     #[serde(default = "mcp_path")]
     #[schemars(length(min = 1, max = 256))]
-    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/]*$') && !self.contains('//') && !self.contains('/../') && !self.endsWith('/..')").message("transport.http.path must start with '/' and hold only letters, digits and -._~/, without '..' or '//'; as in /mcp"))]
+    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/]*$') && !self.contains('//') && !self.matches('/[.][.]?(/|$)')").message("transport.http.path must start with '/' and hold only letters, digits and -._~/, without '..' or '//'; as in /mcp"))]
     pub path: String,
 }
 
@@ -175,12 +175,12 @@ pub struct WritablePath {
     /// Absolute path of the directory in the server's container.
     #[schemars(length(min = 2, max = 256))]
     #[x_kube(
-        validation = Rule::new("self.matches('^(/[A-Za-z0-9._-]+)+$') && !self.contains('/../') && !self.endsWith('/..') && !self.contains('/./') && !self.endsWith('/.')").message("writable.paths[].path must be an absolute directory without '..', '.' or a trailing '/', as in /data"),
-        validation = Rule::new("!['/proc', '/sys', '/dev', '/etc', '/bin', '/sbin', '/lib', '/lib64', '/usr', '/boot', '/root', '/run', '/var/run', '/var/lib', '/var/cache/sallyport', '/tmp'].exists(p, self == p || self.startsWith(p + '/'))").message("writable.paths[].path must not lie under a system directory (/proc, /sys, /dev, /etc, /bin, /sbin, /lib, /lib64, /usr, /boot, /root, /run, /var/run, /var/lib, /var/cache/sallyport); for /tmp use presets: [Tmp]")
+        validation = Rule::new("self.matches('^(/[A-Za-z0-9._-]+)+$') && !self.matches('/[.][.]?(/|$)')").message("writable.paths[].path must be an absolute directory without '..', '.' or a trailing '/', as in /data"),
+        validation = Rule::new("!['/proc', '/sys', '/dev', '/etc', '/bin', '/sbin', '/lib', '/lib64', '/usr', '/boot', '/root', '/run', '/var/run', '/var/lib', '/var/cache/sallyport', '/tmp'].exists(p, self == p || self.startsWith(p + '/') || p.startsWith(self + '/'))").message("writable.paths[].path must not be, hold or lie under a system directory (/proc, /sys, /dev, /etc, /bin, /sbin, /lib, /lib64, /usr, /boot, /root, /run, /var/run, /var/lib, /var/cache/sallyport); for /tmp use presets: [Tmp]")
     )]
     pub path: String,
     /// Largest size. The kubelet evicts the pod when it is passed.
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0')) && quantity(string(self)).compareTo(quantity('64Gi')) <= 0").message("writable.paths[].sizeLimit must be a quantity above 0 and at most 64Gi, as in 64Mi"))]
+    #[x_kube(validation = Rule::new("string(self).matches('^[0-9]{1,12}([.][0-9]{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') && quantity(string(self)).isGreaterThan(quantity('0')) && quantity(string(self)).compareTo(quantity('64Gi')) <= 0").message("writable.paths[].sizeLimit must be a quantity above 0 and at most 64Gi, as in 64Mi"))]
     pub size_limit: Amount,
 }
 
@@ -190,21 +190,21 @@ pub struct WritablePath {
 pub struct Resources {
     /// CPU time.
     #[serde(default = "Resources::default_cpu")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('10m')) >= 0 && quantity(string(self)).compareTo(quantity('64')) <= 0").message("resources.cpu must be a quantity from 10m to 64, as in 250m or 1"))]
+    #[x_kube(validation = Rule::new("string(self).matches('^[0-9]{1,12}([.][0-9]{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') && quantity(string(self)).compareTo(quantity('10m')) >= 0 && quantity(string(self)).compareTo(quantity('64')) <= 0").message("resources.cpu must be a quantity from 10m to 64, as in 250m or 1"))]
     pub cpu: Amount,
     /// Memory. The kernel ends the server when it is passed.
     #[serde(default = "Resources::default_memory")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('16Mi')) >= 0 && quantity(string(self)).compareTo(quantity('512Gi')) <= 0").message("resources.memory must be a quantity from 16Mi to 512Gi, as in 256Mi"))]
+    #[x_kube(validation = Rule::new("string(self).matches('^[0-9]{1,12}([.][0-9]{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') && quantity(string(self)).compareTo(quantity('16Mi')) >= 0 && quantity(string(self)).compareTo(quantity('512Gi')) <= 0").message("resources.memory must be a quantity from 16Mi to 512Gi, as in 256Mi"))]
     pub memory: Amount,
     /// Disk for logs and the like, besides the writable directories.
     #[serde(default = "Resources::default_ephemeral_storage")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('16Mi')) >= 0 && quantity(string(self)).compareTo(quantity('64Gi')) <= 0").message("resources.ephemeralStorage must be a quantity from 16Mi to 64Gi, as in 128Mi"))]
+    #[x_kube(validation = Rule::new("string(self).matches('^[0-9]{1,12}([.][0-9]{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') && quantity(string(self)).compareTo(quantity('16Mi')) >= 0 && quantity(string(self)).compareTo(quantity('64Gi')) <= 0").message("resources.ephemeralStorage must be a quantity from 16Mi to 64Gi, as in 128Mi"))]
     pub ephemeral_storage: Amount,
 }
 
 /// One environment variable.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new("!self.name.upperAscii().matches('(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY|CREDENTIAL)') || !has(self.value) || self.value == '' || self.value.startsWith('/')").message("server.env must not hold secrets: seal the value, name it under spec.credentials and give the server the path of the file, as in /var/run/secrets/sallyport/upstream/token"))]
+#[x_kube(validation = Rule::new("!self.name.upperAscii().matches('(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?)(_|$)') || !has(self.value) || self.value.matches('^(/.*|[0-9.]{1,10}|true|false|)$')").message("server.env must not hold secrets: seal the value, name it under spec.credentials and give the server the path of the file, as in /var/run/secrets/sallyport/upstream/token"))]
 pub struct EnvVar {
     /// Name.
     #[schemars(length(min = 1, max = 128))]
@@ -250,7 +250,7 @@ pub struct CredentialSource {
 pub struct SecretRef {
     /// Name.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("the name of a secret is a-z, 0-9, '-' and '.', as in upstream-token"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("the name of a secret is a-z, 0-9, '-' and '.', as in upstream-token"))]
     pub name: String,
 }
 
@@ -280,8 +280,8 @@ pub struct AccessPeer {
 #[serde(rename_all = "camelCase")]
 pub struct MatchLabels {
     /// Labels with their values. A namespace carries its own name as kubernetes.io/metadata.name.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 63)))]
-    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("matchLabels holds label keys and values as Kubernetes allows them, as in team: agents"))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("matchLabels holds label keys and values as Kubernetes allows them, as in team: agents"))]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -316,7 +316,7 @@ pub struct EgressRule {
     #[x_kube(
         validation = Rule::new("isCIDR(self) && cidr(self) == cidr(self).masked()").message("egress.allow[].cidr must be a network in CIDR notation with all host bits zero, as in 203.0.113.10/32 or 2001:db8::/64"),
         validation = Rule::new("!isCIDR(self) || cidr(self).prefixLength() >= (cidr(self).ip().family() == 4 ? 8 : 32)").message("egress.allow[].cidr is too wide: write the networks that the server needs, at least /8 for IPv4 and /32 for IPv6"),
-        validation = Rule::new("!isCIDR(self) || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '168.63.129.16/32', '100.100.100.200/32'].exists(n, cidr(n).containsCIDR(self)) && !['::/8', 'fe80::/10', 'fec0::/10', 'ff00::/8', 'fd00:ec2::/32'].exists(n, cidr(n).containsCIDR(self))").message("egress.allow[].cidr names loopback, link-local, multicast or a cloud's metadata service, which no server may reach; remove it")
+        validation = Rule::new("!isCIDR(self) || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '168.63.129.16/32', '100.100.100.200/32', '192.0.0.192/32'].exists(n, cidr(n).containsCIDR(self)) && !['::/8', '2001::/32', '2002::/16', 'fe80::/10', 'fec0::/10', 'ff00::/8', 'fd00:ec2::/32'].exists(n, cidr(n).containsCIDR(self))").message("egress.allow[].cidr names loopback, link-local, multicast or a cloud's metadata service, which no server may reach; remove it")
     )]
     pub cidr: Option<String>,
     /// Networks inside cidr that stay closed.
@@ -326,7 +326,7 @@ pub struct EgressRule {
     /// TCP ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(p, p != 6443 && p != 53 && p != 853)").message("egress ports 6443 (Kubernetes API), 53 and 853 (DNS, a way to leak data) are never open to a server; remove them"))]
+    #[x_kube(validation = Rule::new("self.all(p, !(p in [6443, 53, 853, 5353]))").message("egress ports 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) are never open to a server; remove them"))]
     pub ports: Vec<i32>,
     /// Pods of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -344,12 +344,12 @@ pub struct ServiceDestination {
     )]
     pub namespace: String,
     /// Labels of the pods, as in the Service's selector.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 63)))]
-    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("service.selector holds label keys and values as Kubernetes allows them, as in app: postgres"))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("service.selector holds label keys and values as Kubernetes allows them, as in app: postgres"))]
     pub selector: BTreeMap<String, String>,
     /// TCP ports that the pods listen on (the Service's targetPort), not the Service's own.
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(p, p != 6443 && p != 53 && p != 853)").message("egress ports 6443 (Kubernetes API), 53 and 853 (DNS, a way to leak data) are never open to a server; remove them"))]
+    #[x_kube(validation = Rule::new("self.all(p, !(p in [6443, 53, 853, 5353]))").message("egress ports 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) are never open to a server; remove them"))]
     pub ports: Vec<i32>,
 }
 

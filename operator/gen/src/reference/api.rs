@@ -1,0 +1,131 @@
+//! `docs/reference/mcpendpoint.md`: the API reference, from the CRD's schema.
+
+use super::{HEADER, cell};
+use crate::files::Error;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+
+const INTRODUCTION: &str = "
+# McpEndpoint
+
+`apiVersion: sallyport.dev/v1alpha1`, `kind: McpEndpoint`, short name `mcpe`, category `mcp`. Namespaced.
+
+Every field that can be written is enforced; a field that this version cannot enforce is refused with the reason. The rules
+under each table are checked by the API server, with these messages. `kubectl explain mcpe.spec` shows the same texts.
+";
+
+pub fn markdown() -> Result<String, Error> {
+    let crd = serde_json::to_value(sallyport_api::mcp_endpoint_crd()?)?;
+    let schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+    let mut text = format!("{HEADER}{INTRODUCTION}");
+    // Writing to a String cannot fail.
+    let _ = write!(text, "\nRules of the whole object:\n\n{}", rules(&schema));
+    for part in ["spec", "status"] {
+        let schema = schema["properties"].get(part).ok_or(Error::Schema("spec or status"))?;
+        section(&mut text, part, schema);
+    }
+    Ok(text)
+}
+
+/// One heading and table for an object, then those of the objects inside it.
+fn section(text: &mut String, path: &str, schema: &Value) {
+    let Some(properties) = fields(schema) else { return };
+    let required: Vec<_> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let _ = write!(text, "\n## {path}\n\n");
+    if let Some(description) = schema["description"].as_str() {
+        let _ = write!(text, "{}\n\n", prose(description));
+    }
+    text.push_str("| field | type | default | description |\n|---|---|---|---|\n");
+    for (name, field) in properties {
+        let default = match &field["default"] {
+            Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
+            Value::Null => String::new(),
+            value => format!("`{value}`"),
+        };
+        let description = cell(field["description"].as_str().unwrap_or_default());
+        let _ = writeln!(text, "| `{name}` | {} | {default} | {description} |", type_of(field));
+    }
+    let own = rules(schema);
+    let of_fields: String = properties
+        .values()
+        .flat_map(|field| [rules(field), rules(&field["items"])])
+        .collect();
+    if !own.is_empty() || !of_fields.is_empty() {
+        let _ = write!(text, "\nRules:\n\n{own}{of_fields}");
+    }
+    for (name, field) in properties {
+        match field["type"].as_str() {
+            Some("object") => section(text, &format!("{path}.{name}"), field),
+            Some("array") => section(text, &format!("{path}.{name}[]"), &field["items"]),
+            _ => {}
+        }
+    }
+}
+
+/// Fields of an object that has named ones.
+fn fields(schema: &Value) -> Option<&Map<String, Value>> {
+    schema["properties"]
+        .as_object()
+        .filter(|properties| !properties.is_empty())
+}
+
+fn type_of(field: &Value) -> String {
+    if field["x-kubernetes-int-or-string"] == true {
+        return "quantity".to_owned();
+    }
+    if let Some(values) = field["enum"].as_array() {
+        let values: Vec<_> = values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|value| format!("`{value}`"))
+            .collect();
+        return values.join(" or ");
+    }
+    let kind = match field["type"].as_str().unwrap_or("any") {
+        "array" => format!("list of {}", type_of(&field["items"])),
+        "object" if field["additionalProperties"].is_object() => "map of string to string".to_owned(),
+        kind => kind.to_owned(),
+    };
+    let bounds = [
+        ("minimum", "from "),
+        ("maximum", "to "),
+        ("minLength", "at least "),
+        ("maxLength", "at most "),
+        ("minItems", "at least "),
+        ("maxItems", "at most "),
+        ("minProperties", "at least "),
+        ("maxProperties", "at most "),
+    ];
+    let bounds: Vec<_> = bounds
+        .into_iter()
+        .filter_map(|(key, words)| {
+            let unit = if key.ends_with("Length") { " characters" } else { "" };
+            Some(format!("{words}{}{unit}", field[key].as_f64()?))
+        })
+        .collect();
+    if bounds.is_empty() {
+        kind
+    } else {
+        format!("{kind}, {}", bounds.join(" "))
+    }
+}
+
+fn rules(schema: &Value) -> String {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let messages = rules.filter_map(|rule| rule["message"].as_str());
+    messages.map(|message| format!("- {}\n", prose(message))).collect()
+}
+
+/// Plain text as Markdown prose.
+fn prose(text: &str) -> String {
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('<', "&lt;")
+        .replace('*', "\\*")
+}
