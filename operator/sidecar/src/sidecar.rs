@@ -7,6 +7,7 @@ use crate::listener::{self, BindError, Server};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::server::{ServerWatch, Upstream};
+use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_policy::PolicyFile;
 use std::io::{self, Write};
@@ -36,14 +37,21 @@ pub enum StartError {
     /// No thread for the audit records.
     #[error("cannot start the audit thread")]
     Journal(#[source] io::Error),
-    /// The server has no address.
-    #[error("the policy's upstream port cannot be used")]
-    Upstream(#[from] crate::server::AddressError),
+    /// The server has no path.
+    #[error("the policy's upstream path {path:?} is no URL path: it must begin with a slash")]
+    Path {
+        /// What the policy says.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: http::uri::InvalidUri,
+    },
 }
 
 /// A sidecar that has its ports and does not serve yet.
 pub struct Sidecar {
     policy: PolicyFile,
+    path: PathAndQuery,
     traffic: TcpListener,
     admin: TcpListener,
     traffic_address: SocketAddr,
@@ -63,6 +71,10 @@ impl Sidecar {
     ///
     /// See [`StartError`].
     pub async fn bind(policy: PolicyFile, sink: impl Write + Send + 'static) -> Result<Self, StartError> {
+        let path = policy.upstream.path.parse().map_err(|source| StartError::Path {
+            path: policy.upstream.path.clone(),
+            source,
+        })?;
         let metrics = Arc::new(Metrics::new());
         let traffic = listener::bind(policy.listen.port).await?;
         let admin = listener::bind(policy.listen.admin_port).await?;
@@ -74,8 +86,9 @@ impl Sidecar {
         Ok(Self {
             traffic_address: traffic.local_addr().map_err(StartError::Address)?,
             admin_address: admin.local_addr().map_err(StartError::Address)?,
-            upstream: Upstream::new(policy.upstream.port, head_bound)?,
+            upstream: Upstream::new(policy.upstream.port, head_bound),
             policy,
+            path,
             traffic,
             admin,
             journal,
@@ -108,11 +121,7 @@ impl Sidecar {
     ///
     /// When records could not be written.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
-        let watch = ServerWatch::start(
-            self.upstream.clone(),
-            self.policy.upstream.port,
-            self.policy.upstream.path.clone(),
-        );
+        let watch = ServerWatch::start(self.upstream.clone(), self.policy.upstream.port, self.path);
         let admin = tokio::spawn(serve_admin(
             self.admin,
             Admin {

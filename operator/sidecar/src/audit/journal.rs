@@ -29,10 +29,19 @@ const BATCH: usize = 64 * 1024;
 #[error("the audit sink takes no records")]
 pub struct SinkUnavailable;
 
-/// The sink failed until the end: these records are lost.
+/// Records are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} audit records could not be written: check what reads the sidecar's standard output")]
-pub struct UnwrittenRecords(pub usize);
+pub enum UnwrittenRecords {
+    /// The sink failed until the end.
+    #[error("the audit sink failed and {count} records are lost: check what reads the sidecar's standard output")]
+    Failed {
+        /// How many.
+        count: usize,
+    },
+    /// The sink neither takes the last records nor fails.
+    #[error("the audit sink does not take the last records: check what reads the sidecar's standard output")]
+    Stuck,
+}
 
 /// Where requests take slots. Clones share one queue.
 #[derive(Clone)]
@@ -137,11 +146,10 @@ impl JournalThread {
     ///
     /// # Errors
     ///
-    /// When records were lost; 0 of a thread that is still stuck in a write means that their number is not known.
+    /// When records are lost.
     pub async fn finish(self, bound: Duration) -> Result<(), UnwrittenRecords> {
-        let result = match tokio::time::timeout(bound, self.done).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => return Err(UnwrittenRecords(0)),
+        let Ok(Ok(result)) = tokio::time::timeout(bound, self.done).await else {
+            return Err(UnwrittenRecords::Stuck);
         };
         // It has sent its last word, so this does not wait.
         let _ = self.thread.join();
@@ -188,11 +196,10 @@ impl<W: Write> Writer<W> {
                 count += 1;
             }
             if !self.write(&lines) {
-                let mut lost = count;
                 while self.receiver.try_recv().is_ok() {
-                    lost += 1;
+                    count += 1;
                 }
-                return Err(UnwrittenRecords(lost));
+                return Err(UnwrittenRecords::Failed { count });
             }
             lines.clear();
             self.metrics.records_written(count);

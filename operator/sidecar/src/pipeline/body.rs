@@ -4,6 +4,8 @@ use super::denial::Denial;
 use super::head::Verb;
 use crate::audit::Entry;
 use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::Duration;
@@ -20,10 +22,28 @@ const DISCARD_BOUND: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// When it is over `limit` bytes, takes too long or breaks off.
-pub async fn read(verb: Verb, body: Incoming, limit: u64, entry: &mut Entry) -> Result<Bytes, Denial> {
+/// When it is over `limit` bytes, takes too long or breaks off, and when there is one although `verb` has none.
+pub async fn read(
+    verb: Verb,
+    headers: &HeaderMap,
+    body: Incoming,
+    limit: u64,
+    entry: &mut Entry,
+) -> Result<Bytes, Denial> {
     if verb != Verb::Post {
-        return Ok(Bytes::new());
+        return if body.is_end_stream() {
+            Ok(Bytes::new())
+        } else {
+            Err(Denial::UnexpectedBody)
+        };
+    }
+    // What Content-Length announces; without it, 0.
+    if body.size_hint().lower() > limit {
+        // A client that asked first sends nothing once it is refused.
+        if !headers.contains_key(header::EXPECT) {
+            discard(body).await;
+        }
+        return Err(Denial::BodyTooLarge { limit });
     }
     match tokio::time::timeout(READ_BOUND, collect(body, limit, entry)).await {
         Ok(result) => result,

@@ -34,9 +34,8 @@ pub fn check(head: &Parts, policy: &PolicyFile) -> Result<Verb, Denial> {
     }
     let verb = verb_of(&head.method).ok_or(Denial::MethodNotAllowed)?;
     check_framing(&head.headers)?;
-    match verb {
-        Verb::Post => check_post(&head.headers, policy.limits.body_bytes)?,
-        Verb::Get | Verb::Delete => check_bodyless(&head.headers)?,
+    if verb == Verb::Post {
+        check_content(&head.headers)?;
     }
     Ok(verb)
 }
@@ -70,7 +69,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Denial> {
     Ok(())
 }
 
-fn check_post(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
+fn check_content(headers: &HeaderMap) -> Result<(), Denial> {
     let json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -79,23 +78,8 @@ fn check_post(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
     if !json {
         return Err(Denial::ContentTypeNotJson);
     }
-    let encoded = headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(Denial::ContentEncoded);
-    }
-    match declared_length(headers) {
-        Some(length) if length > limit => Err(Denial::BodyTooLarge { limit }),
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Denial::ContentEncoded),
         _ => Ok(()),
     }
-}
-
-fn check_bodyless(headers: &HeaderMap) -> Result<(), Denial> {
-    let empty = !headers.contains_key(header::TRANSFER_ENCODING) && declared_length(headers).unwrap_or(0) == 0;
-    if empty { Ok(()) } else { Err(Denial::UnexpectedBody) }
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -63,11 +63,14 @@ pub struct Tool {
 }
 
 /// Why a body is not a message that can be decided on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// Not JSON.
     #[error("the body is not JSON: {0}")]
-    NotJson(String),
+    NotJson(#[from] serde_json::Error),
+    /// Not UTF-8, which RFC 8259 asks for.
+    #[error("the body is not UTF-8")]
+    NotUtf8(#[from] std::str::Utf8Error),
     /// Too deep.
     #[error("the message is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
@@ -92,7 +95,7 @@ impl MessageError {
     /// The JSON-RPC code (JSON-RPC 2.0 section 5.1).
     pub const fn code(&self) -> i32 {
         match self {
-            Self::NotJson(_) => -32700,
+            Self::NotJson(_) | Self::NotUtf8(_) => -32700,
             _ => -32600,
         }
     }
@@ -100,7 +103,7 @@ impl MessageError {
     /// One word for the record.
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::NotJson(_) => "not_json",
+            Self::NotJson(_) | Self::NotUtf8(_) => "not_json",
             Self::TooDeep => "too_deep",
             Self::Batch => "batch",
             Self::NotAnObject => "not_an_object",
@@ -143,17 +146,17 @@ impl Message {
 ///
 /// When two parsers could disagree about it, or when it is no JSON-RPC 2.0 message.
 pub fn parse(body: &[u8]) -> Result<Message, MessageError> {
-    let text = std::str::from_utf8(body).map_err(|_| MessageError::NotJson("it is not UTF-8".into()))?;
+    let text = std::str::from_utf8(body)?;
     check_depth(text)?;
     match text.trim_start_matches([' ', '\t', '\n', '\r']).as_bytes().first() {
         Some(b'{') => {}
         Some(b'[') => {
             // A broken array is no batch.
-            serde_json::from_str::<&RawValue>(text).map_err(not_json)?;
+            serde_json::from_str::<&RawValue>(text)?;
             return Err(MessageError::Batch);
         }
         _ => {
-            serde_json::from_str::<&RawValue>(text).map_err(not_json)?;
+            serde_json::from_str::<&RawValue>(text)?;
             return Err(MessageError::NotAnObject);
         }
     }
@@ -255,18 +258,14 @@ fn check_depth(text: &str) -> Result<(), MessageError> {
     Ok(())
 }
 
-fn not_json(error: serde_json::Error) -> MessageError {
-    MessageError::NotJson(error.to_string())
-}
-
 /// The members of one object, each key once, each value as it was sent.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     fn read(text: &'a str) -> Result<Self, MessageError> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let members = deserializer.deserialize_map(MembersVisitor).map_err(not_json)?;
-        deserializer.end().map_err(not_json)?;
+        let members = deserializer.deserialize_map(MembersVisitor)?;
+        deserializer.end()?;
         let mut seen = BTreeSet::new();
         for (key, _) in &members {
             if !seen.insert(key.as_ref()) {
@@ -330,3 +329,166 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
 /// Most members of the message and of its params.
 const MAX_MEMBERS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pretty_assertions::assert_eq;
+    use proptest::prelude::*;
+
+    fn reason(body: &str) -> &'static str {
+        match parse(body.as_bytes()) {
+            Ok(_) => "accepted",
+            Err(error) => error.reason(),
+        }
+    }
+
+    #[test]
+    fn a_tool_call_is_seen_with_the_digest_of_its_arguments_as_sent() {
+        let body =
+            br#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"echo","arguments":{ "b":1,"a":2 }}}"#;
+        let message = parse(body).unwrap();
+        assert_eq!(message.method(), Some("tools/call"));
+        assert_eq!(message.id().map(RawValue::get), Some("\"a\""));
+        assert_eq!(
+            message.tool(),
+            Some(&Tool {
+                name: "echo".into(),
+                arguments_sha256: Some(hex_digest(br#"{ "b":1,"a":2 }"#)),
+            })
+        );
+    }
+
+    #[test]
+    fn escapes_in_keys_and_names_are_read() {
+        let body = r#"{"jsonrpc":"2.0","id":1,"\u006dethod":"tools\/call","params":{"name":"\u0065cho"}}"#;
+        let message = parse(body.as_bytes()).unwrap();
+        assert_eq!(message.tool().map(|tool| tool.name.as_str()), Some("echo"));
+    }
+
+    #[test]
+    fn what_mcp_sends_is_accepted() {
+        for body in [
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":-7,"method":"tools/list","params":{}}"#,
+            r#" {"jsonrpc":"2.0","id":1,"result":{"content":[]}} "#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","_meta":{"progressToken":1}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"y":[{"a":{"Name":1}}]}}"#,
+        ] {
+            assert_eq!(reason(body), "accepted", "{body}");
+        }
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        for (body, expected) in [
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, "duplicate_key"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","\u006dethod":"b"}"#,
+                "duplicate_key",
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","x":1,"x":2}"#, "duplicate_key"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
+                "duplicate_key",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","Method":"b"}"#,
+                "case_variant_key",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}"#,
+                "case_variant_key",
+            ),
+            (
+                "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"param\u{17f}\":{}}",
+                "case_variant_key",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"TaskID":1}}"#,
+                "case_variant_key",
+            ),
+            (r#"[{"jsonrpc":"2.0","id":1,"method":"a"}]"#, "batch"),
+            ("[]", "batch"),
+            ("[", "not_json"),
+            ("", "not_json"),
+            ("\u{feff}{}", "not_json"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a"} {}"#, "not_json"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a",}"#, "not_json"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":NaN}"#, "not_json"),
+            ("null", "not_an_object"),
+            ("7", "not_an_object"),
+            (r#"{"id":1,"method":"a"}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"a"}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":""}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","result":{}}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","result":{}}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[1]}"#, "not_json_rpc"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, "not_json_rpc"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#,
+                "not_json_rpc",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["a"]}}"#,
+                "not_json_rpc",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":[]}}"#,
+                "not_json_rpc",
+            ),
+        ] {
+            assert_eq!(reason(body), expected, "{body}");
+        }
+        assert_eq!(
+            parse(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xff\"}")
+                .unwrap_err()
+                .reason(),
+            "not_json"
+        );
+    }
+
+    #[test]
+    fn nesting_ends_at_64_levels_and_brackets_in_strings_do_not_count() {
+        let nested = |levels: usize| {
+            let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"a","params":{{"x":{open}{close}}}}}"#)
+        };
+        assert_eq!(reason(&nested(62)), "accepted");
+        assert_eq!(reason(&nested(63)), "too_deep");
+        assert_eq!(reason(&nested(100_000)), "too_deep");
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"a","params":{{"x":"\"{}"}}}}"#,
+            "[".repeat(200)
+        );
+        assert_eq!(reason(&text), "accepted");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&body);
+        }
+
+        #[test]
+        fn what_is_accepted_is_read_alike_by_another_parser(
+            keys in proptest::collection::vec("(jsonrpc|id|method|params|name|arguments|Method|x)", 0..6),
+            values in proptest::collection::vec(r#"("2\.0"|1|"tools/call"|\{"name":"a"\}|\{\}|null)"#, 6),
+        ) {
+            let members: Vec<String> = keys.iter().zip(&values).map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            let body = format!("{{\"jsonrpc\":\"2.0\",{}}}", members.join(",")).replace(",}", "}");
+            if let Ok(message) = parse(body.as_bytes()) {
+                let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+                prop_assert_eq!(message.method(), value["method"].as_str());
+                prop_assert_eq!(message.tool().map(|tool| tool.name.as_str()), message.tool().and(value["params"]["name"].as_str()));
+            }
+        }
+    }
+}

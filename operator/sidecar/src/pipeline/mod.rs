@@ -89,7 +89,7 @@ impl Pipeline {
         // Needs: the head alone.
         let verb = head::check(&head, &self.policy)?;
         // Needs: the body, up to its limit.
-        let body = body::read(verb, body, self.policy.limits.body_bytes, entry).await?;
+        let body = body::read(verb, &head.headers, body, self.policy.limits.body_bytes, entry).await?;
         // Here: authentication.
         // Needs: the bytes that will be forwarded, and nothing else.
         let endless = match verb {

@@ -8,7 +8,8 @@ use crate::headers::{MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use crate::pipeline::Denial;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,7 @@ pub enum HandshakeError {
 /// # Errors
 ///
 /// When it answers in neither era.
-pub async fn shake_hands(upstream: &Upstream, path: &str) -> Result<ServerInfo, HandshakeError> {
+pub async fn shake_hands(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerInfo, HandshakeError> {
     let legacy = match initialize(upstream, path).await {
         Ok(info) => return Ok(info),
         Err(error @ (HandshakeError::Upstream(_) | HandshakeError::Unreadable { .. })) => return Err(error),
@@ -91,7 +92,7 @@ pub async fn shake_hands(upstream: &Upstream, path: &str) -> Result<ServerInfo, 
         })
 }
 
-async fn initialize(upstream: &Upstream, path: &str) -> Result<ServerInfo, HandshakeError> {
+async fn initialize(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerInfo, HandshakeError> {
     let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client_info()});
     let (headers, result) = ask(upstream, path, HeaderMap::new(), "initialize", params).await?;
     let info = legacy_info(&result).ok_or(HandshakeError::Unexpected {
@@ -128,7 +129,7 @@ async fn initialize(upstream: &Upstream, path: &str) -> Result<ServerInfo, Hands
     info
 }
 
-async fn discover(upstream: &Upstream, path: &str) -> Result<ServerInfo, HandshakeError> {
+async fn discover(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerInfo, HandshakeError> {
     let mut headers = HeaderMap::new();
     headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(MODERN));
     headers.insert(MCP_METHOD, HeaderValue::from_static("server/discover"));
@@ -187,7 +188,7 @@ fn shortened(text: &str) -> String {
 /// One request and the result of its answer, JSON or server-sent events.
 async fn ask(
     upstream: &Upstream,
-    path: &str,
+    path: &PathAndQuery,
     headers: HeaderMap,
     method: &'static str,
     params: Value,
@@ -221,7 +222,7 @@ async fn ask(
 
 async fn send(
     upstream: &Upstream,
-    path: &str,
+    path: &PathAndQuery,
     method: Method,
     mut headers: HeaderMap,
     body: Bytes,
@@ -236,8 +237,7 @@ async fn send(
     let (mut head, ()) = Request::new(()).into_parts();
     head.method = method;
     head.headers = headers;
-    // The path was read from a policy file that a CRD's pattern has bounded; "/" then fails visibly.
-    head.uri = path.parse().unwrap_or_default();
+    head.uri = Uri::from(path.clone());
     upstream.forward(&head, body).await
 }
 

@@ -7,5 +7,5 @@ mod watch;
 
 pub use handshake::ServerInfo;
 pub use loopback::{Loopback, connect};
-pub use upstream::{AddressError, Upstream};
+pub use upstream::Upstream;
 pub use watch::{ServerState, ServerWatch};

@@ -21,42 +21,25 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub struct Upstream {
     client: Client<Loopback, Full<Bytes>>,
-    host: HeaderValue,
-    authority: http::uri::Authority,
+    /// Also the `Host` that the server sees: the client writes it from the URI.
+    authority: String,
     head_bound: Duration,
     lost: Arc<Notify>,
 }
 
-/// The server's address cannot be written as one.
-#[derive(Debug, thiserror::Error)]
-#[error("127.0.0.1:{port} is not an authority")]
-pub struct AddressError {
-    port: u16,
-    #[source]
-    source: http::uri::InvalidUri,
-}
-
 impl Upstream {
     /// An upstream on `port`, whose answers must begin within `head_bound`.
-    ///
-    /// # Errors
-    ///
-    /// Never in practice: every port makes an authority.
-    pub fn new(port: u16, head_bound: Duration) -> Result<Self, AddressError> {
-        let text = format!("127.0.0.1:{port}");
-        let authority: http::uri::Authority = text.parse().map_err(|source| AddressError { port, source })?;
+    pub fn new(port: u16, head_bound: Duration) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .build(Loopback { port });
-        Ok(Self {
+        Self {
             client,
-            // An authority is always a header value; an empty one would be refused by the server.
-            host: HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("")),
-            authority,
+            authority: format!("127.0.0.1:{port}"),
             head_bound,
             lost: Arc::new(Notify::new()),
-        })
+        }
     }
 
     /// Sends `body`, byte for byte, under `head`, whose headers must be stripped already. Dropping the future, or the
@@ -70,10 +53,10 @@ impl Upstream {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = self.target(&head.uri).map_err(|error| self.failed(&error))?;
         *request.headers_mut() = head.headers.clone();
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, self.host.clone());
         // The answer passes through readable.
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let response = match tokio::time::timeout(self.head_bound, self.client.request(request)).await {
             Err(_) => return Err(Denial::UpstreamTimedOut),
             Ok(Err(error)) => return Err(self.failed(&error)),
@@ -95,7 +78,7 @@ impl Upstream {
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         Uri::builder()
             .scheme("http")
-            .authority(self.authority.clone())
+            .authority(self.authority.as_str())
             .path_and_query(path)
             .build()
     }

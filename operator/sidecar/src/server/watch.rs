@@ -3,6 +3,7 @@
 
 use super::handshake::{ServerInfo, shake_hands};
 use super::{Upstream, connect};
+use http::uri::PathAndQuery;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -37,7 +38,7 @@ pub struct ServerWatch {
 
 impl ServerWatch {
     /// Starts watching the server at `port` and `path`, for as long as the runtime lives.
-    pub fn start(upstream: Upstream, port: u16, path: String) -> Self {
+    pub fn start(upstream: Upstream, port: u16, path: PathAndQuery) -> Self {
         let (sender, state) = watch::channel(ServerState::Waiting {
             reason: "not tried yet".into(),
         });
@@ -72,7 +73,12 @@ impl ServerWatch {
     }
 }
 
-async fn until_answered(upstream: &Upstream, port: u16, path: &str, sender: &watch::Sender<ServerState>) -> ServerInfo {
+async fn until_answered(
+    upstream: &Upstream,
+    port: u16,
+    path: &PathAndQuery,
+    sender: &watch::Sender<ServerState>,
+) -> ServerInfo {
     let mut pause = FIRST_PAUSE;
     loop {
         let reason = if accepts(port).await {

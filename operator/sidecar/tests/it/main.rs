@@ -1,0 +1,12 @@
+//! The sidecar between a real HTTP client and a real HTTP server, in one process.
+
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
+
+mod admin;
+mod drain;
+mod forwarding;
+mod refusals;
+mod sink;
+mod streams;
+mod support;

@@ -1,0 +1,177 @@
+//! A server, a sidecar before it, a client, and the records.
+
+mod server;
+mod sinks;
+
+pub use server::{Received, Server, events, json_answer, reply};
+pub use sinks::{Gate, Lines};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use sallyport_policy::{ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream};
+use sallyport_sidecar::Sidecar;
+use sallyport_sidecar::audit::UnwrittenRecords;
+use serde_json::Value;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A whole `tools/call`.
+pub const CALL: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"secret"}}}"#;
+
+/// SHA-256 of [`CALL`]'s arguments, by another implementation (`printf ... | sha256sum`).
+pub const CALL_ARGUMENTS_SHA256: &str = "9b8a2160ecdd8368b97236ab8bd1eb6e043126499c1a89882ca9dc95ff5baa09";
+
+/// A policy for a server on `port`, with bounds short enough for tests.
+pub fn policy(port: u16) -> PolicyFile {
+    PolicyFile {
+        schema: SCHEMA.into(),
+        endpoint: EndpointIdentity {
+            namespace: "team-a".into(),
+            name: "demo".into(),
+            uid: "uid-1".into(),
+        },
+        listen: Listen { port: 0, admin_port: 0 },
+        upstream: Upstream {
+            port,
+            path: "/mcp".into(),
+        },
+        hosts: vec!["demo.team-a.svc".into(), "127.0.0.1".into()],
+        origins: vec!["https://app.example".into()],
+        limits: Limits {
+            body_bytes: 64 * 1024,
+            response_header_seconds: 2,
+            stream_seconds: 30,
+            connections: 64,
+            drain_seconds: 2,
+        },
+        audit: AuditPolicy {
+            arguments: ArgumentsMode::Digest,
+        },
+    }
+}
+
+/// A sidecar that runs.
+pub struct Running {
+    pub traffic: SocketAddr,
+    pub admin: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), UnwrittenRecords>>,
+}
+
+impl Running {
+    pub async fn start(policy: PolicyFile, sink: impl Write + Send + 'static) -> Self {
+        let sidecar = Sidecar::bind(policy, sink).await.unwrap();
+        let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
+        let traffic = on_loopback(sidecar.traffic_address());
+        let admin = on_loopback(sidecar.admin_address());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(sidecar.serve(async {
+            let _ = stopped.await;
+        }));
+        Self {
+            traffic,
+            admin,
+            stop,
+            task,
+        }
+    }
+
+    /// Stops it and waits for its end.
+    pub async fn stop(self) -> Result<(), UnwrittenRecords> {
+        let _ = self.stop.send(());
+        self.task.await.unwrap()
+    }
+
+    /// Tells it to stop and leaves the waiting to the caller.
+    pub fn begin_stop(self) -> JoinHandle<Result<(), UnwrittenRecords>> {
+        let _ = self.stop.send(());
+        self.task
+    }
+
+    pub async fn admin(&self, path: &str) -> (StatusCode, String) {
+        let uri = format!("http://{}{path}", self.admin);
+        let response = client()
+            .request(Request::get(uri).body(Full::default()).unwrap())
+            .await
+            .unwrap();
+        let (head, body) = response.into_parts();
+        let text = body.collect().await.unwrap().to_bytes();
+        (head.status, String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    pub async fn until_ready(&self) {
+        until("the sidecar is ready", async || self.admin("/readyz").await.0 == 200).await;
+    }
+}
+
+/// Server and sidecar, the records in memory.
+pub async fn pair(server: &Server) -> (Running, Lines) {
+    let lines = Lines::default();
+    let running = Running::start(policy(server.port), lines.clone()).await;
+    (running, lines)
+}
+
+pub fn client() -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// A POST of `body` as an MCP client sends it.
+pub fn post(at: SocketAddr, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post(format!("http://{at}/mcp"))
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("x-test", "1")
+        .body(Full::new(body.into()))
+        .unwrap()
+}
+
+/// A GET as an MCP client sends it.
+pub fn get(at: SocketAddr) -> Request<Full<Bytes>> {
+    Request::get(format!("http://{at}/mcp"))
+        .header("accept", "text/event-stream")
+        .header("x-test", "1")
+        .body(Full::default())
+        .unwrap()
+}
+
+pub async fn send(request: Request<Full<Bytes>>) -> Response<Incoming> {
+    client().request(request).await.unwrap()
+}
+
+/// Status and JSON body.
+pub async fn json_of(response: Response<Incoming>) -> (StatusCode, Value) {
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    (head.status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+/// Writes bytes on a connection of their own and returns all that comes back until the peer closes or 2 s pass.
+pub async fn raw(at: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Waits up to 10 s.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not reached in 10 s: {what}");
+}
