@@ -112,6 +112,6 @@ pub fn attempts(targets: &Targets) -> Vec<Attempt> {
 ///
 /// When the server cannot be called.
 pub async fn make(caller: &Caller, url: &str, attempt: &Attempt) -> Result<Outcome> {
-    let called = caller.call(url, "escape", &attempt.arguments).await?;
-    Ok(serde_json::from_str(called.text()?)?)
+    let answer = caller.call(url, "escape", &attempt.arguments).await?;
+    Ok(serde_json::from_str(answer.text()?)?)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const CALLERS: (&str, &str) = ("team", "agents");
 
 /// How long an endpoint may take until it is ready, its image pulled and other tests running beside it.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// An endpoint that runs the image `image` (`everything`, `hostile`), callable from namespaces with the label
 /// [`CALLERS`].

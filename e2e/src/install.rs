@@ -88,7 +88,7 @@ pub async fn available(cluster: &Cluster, namespace: &str, name: &str) -> Result
     let api = Api::<Deployment>::namespaced(cluster.client.clone(), namespace);
     eventually(
         &format!("Deployment {namespace}/{name} available"),
-        Duration::from_secs(180),
+        Duration::from_mins(3),
         async || {
             let deployment = api.get(name).await?;
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);

@@ -78,8 +78,10 @@ async fn list<K>(
 where
     K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
 {
-    let mut parameters = ListParams::default();
-    parameters.label_selector = selector.map(str::to_owned);
+    let parameters = ListParams {
+        label_selector: selector.map(str::to_owned),
+        ..ListParams::default()
+    };
     let objects = api.list(&parameters).await.context(format!("list {}", K::kind(&())))?;
     let revision = parse(objects.metadata.resource_version.as_deref())?;
     for object in &objects {

@@ -151,7 +151,7 @@ pub async fn ready(client: &Client, namespace: &str, name: &str) -> Result<Pod> 
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     eventually(
         &format!("pod {namespace}/{name} ready"),
-        Duration::from_secs(120),
+        Duration::from_mins(2),
         async || {
             let pod = api.get(name).await?;
             if is_ready(&pod) {
@@ -174,12 +174,16 @@ pub fn state(pod: &Pod) -> String {
         .iter()
         .chain(&status.container_statuses)
         .flatten();
-    let states: Vec<String> = containers
+    let waiting: Vec<String> = containers
         .filter(|container| !container.ready)
         .map(|container| {
             let state = serde_json::to_string(&container.state).unwrap_or_default();
             format!("{}: {state}", container.name)
         })
         .collect();
-    format!("{} {}", status.phase.as_deref().unwrap_or("Unknown"), states.join(", "))
+    format!(
+        "{} {}",
+        status.phase.as_deref().unwrap_or("Unknown"),
+        waiting.join(", ")
+    )
 }

@@ -1,1 +1,4 @@
-//! .
+//! Tests that stop the operator, or count what it does: they run one at a time and with nothing beside them.
+
+mod resilience;
+mod uninstall;

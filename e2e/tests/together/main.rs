@@ -1,1 +1,11 @@
-//! .
+//! Tests that stand each other: they share the cluster and the operator, each in namespaces of its own.
+
+mod access;
+mod admission;
+mod bad_input;
+mod credentials;
+mod drift;
+mod escape;
+mod kstatus;
+mod quota;
+mod rollout;

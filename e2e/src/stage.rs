@@ -1,0 +1,144 @@
+//! The stage of the escape: a hostile server in an endpoint, the same one in a plain Deployment, and what both aim at.
+
+use crate::{
+    Cluster, Context, Result,
+    attempts::Targets,
+    endpoint,
+    install::available,
+    objects::{apply, apply_json},
+    outside::{Arrival, Host},
+    pods,
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Node, Secret},
+};
+use kube::{Api, api::ListParams};
+use serde_json::json;
+
+/// The endpoint, the Deployment and what they aim at.
+pub struct Stage {
+    /// Where the server of the endpoint `hostile` is called.
+    pub hardened: String,
+    /// Where that of the plain Deployment is called.
+    pub plain: String,
+    /// What both aim at.
+    pub targets: Targets,
+    /// The credential that both hold.
+    pub token: String,
+    host: Option<Host>,
+}
+
+impl Stage {
+    /// Sets everything up in `namespace`, with a neighbour pod in `elsewhere` and, where there is one, a host outside
+    /// (name and address).
+    ///
+    /// # Errors
+    ///
+    /// When something does not start.
+    pub async fn set(
+        cluster: &Cluster,
+        namespace: &str,
+        elsewhere: &str,
+        outside: Option<(&str, &str)>,
+    ) -> Result<Self> {
+        let token = format!("canary-of-{namespace}");
+        let host = match outside {
+            Some((name, address)) => Some(Host::add(cluster, name, address).await?),
+            None => None,
+        };
+        let secret = json!({ "metadata": { "name": "upstream" }, "stringData": { "token": token } });
+        apply_json::<Secret>(&cluster.client, namespace, with_kind("v1", "Secret", secret)).await?;
+        let mut hostile = endpoint::endpoint(cluster, "hostile", "hostile")?;
+        hostile.spec.credentials =
+            serde_json::from_value(json!([{ "name": "upstream", "from": { "secret": { "name": "upstream" } } }]))?;
+        apply(&cluster.client, namespace, &hostile).await?;
+        apply_json::<Deployment>(&cluster.client, namespace, plain_deployment(cluster)?).await?;
+
+        let neighbour = json!({
+            "name": "neighbour",
+            "image": cluster.images.get("agnhost")?,
+            "args": ["netexec", "--http-port=8080", "--udp-port=-1"],
+            "readinessProbe": { "httpGet": { "path": "/", "port": 8080 }, "periodSeconds": 1 },
+        });
+        let neighbour = pods::start(cluster, elsewhere, "neighbour", neighbour).await?;
+        available(cluster, namespace, "plain").await?;
+        let plain = pods::list(&cluster.client, namespace, "app=plain").await?;
+        let plain = pods::address(plain.first().context("the plain Deployment has no pod")?)?;
+        let hardened = endpoint::ready(&cluster.client, namespace, "hostile").await?;
+        Ok(Self {
+            hardened: endpoint::url(&hardened)?,
+            plain: format!("http://{plain}:3001/mcp"),
+            targets: Targets {
+                outside: host.as_ref().map(|host| host.address.clone()),
+                pod: pods::address(&neighbour)?,
+                api_server: cluster.service_ip("default", "kubernetes").await?,
+                dns: cluster.service_ip("kube-system", "kube-dns").await?,
+                node: node_address(cluster).await?,
+            },
+            token,
+            host,
+        })
+    }
+
+    /// What the host outside received since the stage was set.
+    ///
+    /// # Errors
+    ///
+    /// When its log cannot be read.
+    pub fn arrivals(&self) -> Result<Vec<Arrival>> {
+        self.host.as_ref().map_or_else(|| Ok(Vec::new()), Host::arrivals)
+    }
+
+    /// Removes what does not go with the namespaces.
+    ///
+    /// # Errors
+    ///
+    /// When the host cannot be removed.
+    pub async fn strike(self, cluster: &Cluster) -> Result<()> {
+        match self.host {
+            Some(host) => host.remove(cluster).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The same server with the same credential, as a Deployment without anything of ours.
+fn plain_deployment(cluster: &Cluster) -> Result<serde_json::Value> {
+    let labels = json!({ "app": "plain" });
+    let body = json!({
+        "metadata": { "name": "plain" },
+        "spec": {
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": {
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [{
+                        "name": "server",
+                        "image": cluster.images.get("hostile")?,
+                        "readinessProbe": { "tcpSocket": { "port": 3001 }, "periodSeconds": 1 },
+                        "volumeMounts": [{ "name": "upstream", "mountPath": "/var/run/secrets/sallyport/upstream" }],
+                    }],
+                    "volumes": [{ "name": "upstream", "secret": { "secretName": "upstream" } }],
+                },
+            },
+        },
+    });
+    Ok(with_kind("apps/v1", "Deployment", body))
+}
+
+fn with_kind(api_version: &str, kind: &str, mut body: serde_json::Value) -> serde_json::Value {
+    body["apiVersion"] = json!(api_version);
+    body["kind"] = json!(kind);
+    body
+}
+
+async fn node_address(cluster: &Cluster) -> Result<String> {
+    let nodes = Api::<Node>::all(cluster.client.clone())
+        .list(&ListParams::default())
+        .await?;
+    let addresses = nodes.into_iter().filter_map(|node| node.status?.addresses).flatten();
+    let internal = addresses.into_iter().find(|address| address.type_ == "InternalIP");
+    Ok(internal.context("no node has an internal address")?.address)
+}
