@@ -26,7 +26,7 @@ done
 # What decides the result: the agent, the suite, the cluster's programs and their settings, and this script.
 inputs() {
   cd "$here"
-  find policy-agent binaries/{netpol,agnhost,kubernetes,containerd,runc,cni,etcd} internal/node netpol.sh -type f \
+  find policy-agent binaries/{netpol,agnhost,kubernetes,containerd,runc,cni,etcd} internal/node/templates netpol.sh -type f \
     ! -name '*.md' \( ! -name '*_test.go' -o -path 'binaries/netpol/*' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
   go env GOVERSION
 }
