@@ -1,3 +1,37 @@
 //! The operator: everything that needs a Kubernetes client.
+//!
+//! [`reconcile`] holds the six steps of one reconcile; [`controller`] says what triggers it; [`run`] starts all tasks.
+//! Below them, one module a concern; those named `status`, `quota`, `pods`, `drift` decide without I/O.
 
 pub mod access;
+pub mod admin;
+pub mod api_servers;
+pub mod apply;
+pub mod args;
+pub mod backoff;
+pub mod context;
+pub mod controller;
+pub mod credentials;
+pub mod dereference;
+pub mod drift;
+pub mod endpoints;
+pub mod error;
+pub mod events;
+pub mod gate;
+pub mod handshake;
+pub mod lease;
+pub mod ledger;
+pub mod metrics;
+pub mod namespace;
+pub mod nodes;
+pub mod pods;
+pub mod quota;
+pub mod reconcile;
+pub mod run;
+pub mod scope;
+pub mod status;
+pub mod telemetry;
+pub mod watch;
+
+#[cfg(test)]
+mod testing;

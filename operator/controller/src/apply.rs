@@ -1,0 +1,270 @@
+//! Brings objects into the cluster: server-side apply of one object, of an endpoint's children in order, and pruning.
+
+use crate::{
+    context::Context,
+    drift,
+    error::Error,
+    ledger::{self, Entry, Key},
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+};
+use sallyport_api::labels;
+use sallyport_render::{Applied, Children, Prepared};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeSet, fmt::Debug};
+
+/// Attempts at replacing an object that others write to at the same time.
+const REPLACE_ATTEMPTS: usize = 5;
+
+/// A namespaced kind that the operator applies.
+pub trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync
+{
+}
+
+impl<K> Child for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + Sync
+{
+}
+
+/// Applies every child of one endpoint, fences before the workload that they fence.
+///
+/// With `withhold` the Deployment is left as it is, or absent.
+///
+/// # Errors
+///
+/// The first child that the API server refuses, or that belongs to somebody else; those before it stay applied.
+pub async fn children(
+    context: &Context,
+    children: Children<Prepared>,
+    withhold: bool,
+) -> Result<Children<Applied>, Error> {
+    let service_account = ensure(context, &children.service_account).await?;
+    let config_map = ensure(context, &children.config_map).await?;
+    let network_policy = ensure(context, &children.network_policy).await?;
+    let pod_disruption_budget = ensure(context, &children.pod_disruption_budget).await?;
+    let service = ensure(context, &children.service).await?;
+    let deployment = if withhold {
+        None
+    } else {
+        Some(ensure(context, &children.deployment).await?)
+    };
+    Ok(children.into_applied(
+        service_account,
+        config_map,
+        network_policy,
+        pod_disruption_budget,
+        service,
+        deployment,
+    ))
+}
+
+/// Makes the stored object what `desired` says and returns it. Writes nothing if it is that already.
+///
+/// Afterwards the object's body is exactly the desired one: fields that others changed are taken back by the forced apply,
+/// fields that others added are removed by replacing the object.
+///
+/// # Errors
+///
+/// [`Error::NameConflict`] when the object exists and is not the operator's; otherwise what the API server answered.
+pub async fn ensure<K: Child>(context: &Context, desired: &K) -> Result<K, Error> {
+    let api = api_of(context, desired);
+    let key = key_of(desired);
+    let wanted = ledger::desired(desired).map_err(|source| unserializable(&key, source))?;
+    let known = context.ledger.get(&key).filter(|entry| entry.desired == wanted);
+    let live = api.get_opt(&key.name).await.map_err(|source| failed("read", &key, source))?;
+    if let Some(live) = &live {
+        if !is_ours(context, &key, live.meta(), desired.meta()) {
+            return Err(Error::NameConflict { kind: key.kind, name: key.name });
+        }
+        if known.as_ref().is_some_and(|entry| ledger::fingerprint(live).ok() == Some(entry.stored)) {
+            return Ok(live.clone());
+        }
+    }
+    let applied = apply(&api, &key, desired, live.as_ref().and_then(ResourceExt::uid)).await?;
+    let settled = remove_foreign(&api, &key, desired, applied).await?;
+    let stored = ledger::fingerprint(&settled).map_err(|source| unserializable(&key, source))?;
+    if let Some(culprit) = drifted(known.is_some(), live.as_ref(), stored) {
+        context.drift_repaired(&settled, &key, culprit.as_deref()).await;
+    }
+    context.ledger.record(key, Entry { uid: settled.uid(), desired: wanted, stored });
+    Ok(settled)
+}
+
+/// Deletes the object if it is the operator's. Absent is fine.
+///
+/// # Errors
+///
+/// What the API server answered.
+pub async fn remove<K: Child>(context: &Context, object: &K) -> Result<(), Error> {
+    let (api, key) = (api_of(context, object), key_of(object));
+    let live = api.get_opt(&key.name).await.map_err(|source| failed("read", &key, source))?;
+    let Some(live) = live.filter(|live| is_ours(context, &key, live.meta(), object.meta())) else {
+        return Ok(());
+    };
+    delete(&api, &key, live.uid()).await?;
+    context.ledger.remove(&key);
+    tracing::info!(kind = key.kind, namespace = key.namespace, name = key.name, "deleted");
+    Ok(())
+}
+
+/// Deletes what an endpoint owns and does not want any more.
+///
+/// # Errors
+///
+/// What the API server answered.
+pub async fn prune(context: &Context, namespace: &str, endpoint: &str, uid: &str) -> Result<(), Error> {
+    prune_kind::<ServiceAccount>(context, namespace, endpoint, uid).await?;
+    prune_kind::<ConfigMap>(context, namespace, endpoint, uid).await?;
+    prune_kind::<NetworkPolicy>(context, namespace, endpoint, uid).await?;
+    prune_kind::<PodDisruptionBudget>(context, namespace, endpoint, uid).await?;
+    prune_kind::<Service>(context, namespace, endpoint, uid).await?;
+    prune_kind::<Deployment>(context, namespace, endpoint, uid).await
+}
+
+/// Every child has the endpoint's name, so that any other owned object is one that a former release made.
+async fn prune_kind<K: Child>(context: &Context, namespace: &str, endpoint: &str, uid: &str) -> Result<(), Error>
+where
+    PartialObjectMeta<K>: DeserializeOwned + Debug + Clone,
+{
+    let api = Api::<K>::namespaced(context.client.clone(), namespace);
+    let ours = format!("{}={},{}={endpoint}", labels::MANAGED_BY, labels::OPERATOR, labels::ENDPOINT);
+    let key = |name: String| Key {
+        kind: K::kind(&()).into_owned(),
+        namespace: namespace.to_owned(),
+        name,
+    };
+    let listed = api.list_metadata(&ListParams::default().labels(&ours)).await;
+    let listed = listed.map_err(|source| failed("list", &key(String::new()), source))?;
+    for orphan in listed {
+        if orphan.name_any() != endpoint && is_controlled_by(orphan.meta(), uid) {
+            let key = key(orphan.name_any());
+            delete(&api, &key, orphan.uid()).await?;
+            tracing::info!(kind = key.kind, namespace, name = key.name, "deleted an orphan");
+        }
+    }
+    Ok(())
+}
+
+async fn delete<K: Child>(api: &Api<K>, key: &Key, uid: Option<String>) -> Result<(), Error> {
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::background()
+    };
+    match api.delete(&key.name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed("delete", key, source)),
+    }
+}
+
+/// `force` because the operator is the only writer of what it sends; strict because a field that the API server would drop
+/// silently is a hardening setting that silently is not there. `uid` makes the API server refuse to touch an object other
+/// than the one that was looked at.
+async fn apply<K: Child>(api: &Api<K>, key: &Key, desired: &K, uid: Option<String>) -> Result<K, Error> {
+    let mut body = desired.clone();
+    body.meta_mut().uid = uid;
+    let params = PatchParams::apply(labels::FIELD_MANAGER).force().validation_strict();
+    let applied = api.patch(&key.name, &params, &Patch::Apply(&body)).await;
+    applied.map_err(|source| failed("apply", key, source))
+}
+
+/// Replaces the object's body with the desired one if others added to it. Every desired value is in force already, so this
+/// only takes away, and the fields stay owned as they are.
+async fn remove_foreign<K: Child>(api: &Api<K>, key: &Key, desired: &K, applied: K) -> Result<K, Error> {
+    let mut live = applied;
+    for _ in 0..REPLACE_ATTEMPTS {
+        if drift::foreign(live.meta()).is_empty() {
+            return Ok(live);
+        }
+        let mut body = desired.clone();
+        *body.meta_mut() = live.meta().clone();
+        let params = PostParams {
+            field_manager: Some(labels::FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match api.replace(&key.name, &params, &body).await {
+            Ok(replaced) => return Ok(replaced),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                live = api.get(&key.name).await.map_err(|source| failed("read", key, source))?;
+            }
+            Err(source) => return Err(failed("replace", key, source)),
+        }
+    }
+    Ok(live)
+}
+
+/// Whether somebody else had changed or deleted the object, and who as far as is known.
+///
+/// What this process never applied as it is now (`known` is false) may differ for the release's or the spec's sake; then
+/// only fields that others own count.
+fn drifted<K: Child>(known: bool, live: Option<&K>, stored: u64) -> Option<Option<String>> {
+    let Some(live) = live else {
+        return known.then_some(None);
+    };
+    let foreign = drift::foreign(live.meta());
+    let changed = ledger::fingerprint(live).ok() != Some(stored);
+    if !foreign.is_empty() {
+        return Some(Some(foreign.managers.into_iter().collect::<Vec<_>>().join(", ")));
+    }
+    (known && changed).then(|| drift::last_writer(live.meta()))
+}
+
+/// Whether the operator may write to an existing object.
+///
+/// Any trace of its own counts, so that nobody escapes repair by removing one: the owner reference, the operator's entry in
+/// managedFields, and the memory of having applied it.
+fn is_ours(context: &Context, key: &Key, live: &ObjectMeta, desired: &ObjectMeta) -> bool {
+    let owners: BTreeSet<_> = desired.owner_references.iter().flatten().map(|owner| owner.uid.as_str()).collect();
+    let owned = owners.iter().any(|uid| is_controlled_by(live, uid));
+    let remembered = context.ledger.get(key).is_some_and(|entry| entry.uid.is_some() && entry.uid == live.uid);
+    owned || remembered || drift::is_applied_by_operator(live)
+}
+
+fn is_controlled_by(metadata: &ObjectMeta, uid: &str) -> bool {
+    let owners = metadata.owner_references.iter().flatten();
+    owners.into_iter().any(|owner| owner.uid == uid && owner.controller == Some(true))
+}
+
+fn api_of<K: Child>(context: &Context, object: &K) -> Api<K> {
+    Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default())
+}
+
+fn key_of<K: Child>(object: &K) -> Key {
+    Key {
+        kind: K::kind(&()).into_owned(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+fn failed(verb: &'static str, key: &Key, source: kube::Error) -> Error {
+    Error::Api {
+        verb,
+        kind: key.kind.clone(),
+        name: key.name.clone(),
+        source: Box::new(source),
+    }
+}
+
+fn unserializable(key: &Key, source: serde_json::Error) -> Error {
+    failed("serialize", key, kube::Error::SerdeError(source))
+}

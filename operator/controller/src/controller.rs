@@ -1,0 +1,201 @@
+//! What triggers a reconcile: the endpoints themselves, their children, their pods, and what they refer to.
+
+use crate::{
+    context::Context,
+    credentials,
+    endpoints::{Endpoints, Guarded},
+    reconcile::{error_policy, forget, reconcile},
+    scope::Scope,
+    watch,
+};
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, ResourceQuota, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DynamicObject, PartialObjectMeta},
+    runtime::{
+        Config, Controller, PredicateConfig, WatchStreamExt, controller, predicates,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use sallyport_api::labels;
+use std::{future::Future, sync::Arc, time::Duration};
+
+/// Gathers the events that come together, as those of a roll-out do.
+const DEBOUNCE: Duration = Duration::from_millis(250);
+
+/// The cache of one scope, before it is filled.
+pub struct Cache {
+    scope: Scope,
+    reader: Store<Guarded>,
+    writer: Writer<Guarded>,
+}
+
+/// One cache for each scope, and the view of all of them.
+pub fn caches(scopes: Vec<Scope>) -> (Vec<Cache>, Endpoints) {
+    let caches: Vec<_> = scopes
+        .into_iter()
+        .map(|scope| {
+            let (reader, writer) = reflector::store();
+            Cache { scope, reader, writer }
+        })
+        .collect();
+    let stores = caches.iter().map(|cache| (cache.scope.clone(), cache.reader.clone())).collect();
+    (caches, Endpoints::new(stores))
+}
+
+/// Reconciles the endpoints of one scope until `shutdown`, and then until the reconciles under way are done.
+pub async fn run(
+    context: Arc<Context>,
+    cache: Cache,
+    concurrency: u16,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let Cache { scope, reader, writer } = cache;
+    // Watches read; only reconciles write.
+    let client = context.client.clone();
+    let sealed = credentials::sealed_secret();
+    let (users, short) = (context.endpoints.clone(), context.endpoints.clone());
+    Controller::for_stream(endpoints(&context, &scope, writer), reader)
+        .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
+        .owns_stream(children::<ServiceAccount>(&scope, &client))
+        .owns_stream(children::<ConfigMap>(&scope, &client))
+        .owns_stream(policies(&context, &scope))
+        .owns_stream(children::<PodDisruptionBudget>(&scope, &client))
+        .owns_stream(children::<Service>(&scope, &client))
+        .owns_stream(children::<Deployment>(&scope, &client))
+        .watches_stream(pods(&context, &scope), |pod: PartialObjectMeta<Pod>| endpoint_of(&pod))
+        .watches_stream(quotas(&context, &scope), move |quota: PartialObjectMeta<ResourceQuota>| {
+            short.short_of_quota(&quota.namespace().unwrap_or_default())
+        })
+        .watches_stream_with(
+            sealed_secrets(&scope, &client),
+            move |sealed: PartialObjectMeta<DynamicObject>| {
+                users.using_sealed_secret(&sealed.namespace().unwrap_or_default(), &sealed.name_any())
+            },
+            sealed,
+        )
+        .reconcile_all_on(watch::changes(context.node_features.clone()))
+        .reconcile_all_on(watch::changes(context.api_servers.clone()))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, context.clone())
+        .for_each(|result| {
+            if let Err(error) = result {
+                clean_up(&context, &error);
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+/// Failed reconciles were reported by the error policy; an endpoint that is gone leaves nothing to reconcile.
+fn clean_up<E: std::error::Error + 'static>(context: &Context, error: &controller::Error<E, watcher::Error>) {
+    match error {
+        controller::Error::ObjectNotFound(object) => {
+            forget(context, object.namespace.as_deref().unwrap_or_default(), &object.name);
+        }
+        controller::Error::ReconcilerFailed(..) => {}
+        error => tracing::error!(%error, "the queue of endpoints broke"),
+    }
+}
+
+/// Endpoints whose spec changed. Deletions go to the loop over namespaces, since no reconcile follows them.
+fn endpoints(
+    context: &Arc<Context>,
+    scope: &Scope,
+    writer: Writer<Guarded>,
+) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<> {
+    let api: Api<Guarded> = scope.api(&context.client);
+    let context = context.clone();
+    watch::pruned(api, watcher::Config::default(), "McpEndpoint")
+        .reflect(writer)
+        .inspect_ok(move |event| {
+            if let Event::Delete(endpoint) = event {
+                context.look_at_namespace(&endpoint.namespace().unwrap_or_default());
+            }
+        })
+        .applied_objects()
+        // A status write leaves the generation alone, so it does not come back as a reconcile.
+        .predicate_filter(predicates::generation, PredicateConfig::default())
+}
+
+/// Metadata of the children of one kind, when touched by anybody.
+fn children<K>(
+    scope: &Scope,
+    client: &Client,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static,
+{
+    let ours = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
+    watch::touched(scope.api::<PartialObjectMeta<K>>(client), watcher::Config::default().labels(&ours), "child")
+}
+
+/// NetworkPolicies; a fence belongs to its namespace.
+fn policies(
+    context: &Arc<Context>,
+    scope: &Scope,
+) -> impl Stream<Item = Result<PartialObjectMeta<NetworkPolicy>, watcher::Error>> + Send + use<> {
+    let watched = children::<NetworkPolicy>(scope, &context.client);
+    let context = context.clone();
+    watched.inspect_ok(move |policy| {
+        if policy.name_any() == labels::FENCE {
+            context.look_at_namespace(&policy.namespace().unwrap_or_default());
+        }
+    })
+}
+
+/// Pods of endpoints; one that ends may be the last of its namespace.
+fn pods(
+    context: &Arc<Context>,
+    scope: &Scope,
+) -> impl Stream<Item = Result<PartialObjectMeta<Pod>, watcher::Error>> + Send + use<> {
+    let api = scope.api::<PartialObjectMeta<Pod>>(&context.client);
+    let context = context.clone();
+    watch::touched(api, watcher::Config::default().labels(labels::ENDPOINT), "Pod").inspect_ok(move |pod| {
+        if pod.metadata.deletion_timestamp.is_some() {
+            context.look_at_namespace(&pod.namespace().unwrap_or_default());
+        }
+    })
+}
+
+/// All quotas, because others' may leave too little; the operator's own belongs to its namespace.
+fn quotas(
+    context: &Arc<Context>,
+    scope: &Scope,
+) -> impl Stream<Item = Result<PartialObjectMeta<ResourceQuota>, watcher::Error>> + Send + use<> {
+    let api = scope.api::<PartialObjectMeta<ResourceQuota>>(&context.client);
+    let context = context.clone();
+    watch::touched(api, watcher::Config::default(), "ResourceQuota").inspect_ok(move |quota| {
+        if quota.name_any() == labels::QUOTA {
+            context.look_at_namespace(&quota.namespace().unwrap_or_default());
+        }
+    })
+}
+
+/// Metadata of SealedSecrets. Without that kind the watch keeps trying, so that it may be installed later.
+fn sealed_secrets(
+    scope: &Scope,
+    client: &Client,
+) -> impl Stream<Item = Result<PartialObjectMeta<DynamicObject>, watcher::Error>> + Send + use<> {
+    let kind = credentials::sealed_secret();
+    let api = match scope {
+        Scope::All => Api::all_with(client.clone(), &kind),
+        Scope::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+    };
+    watch::touched(api, watcher::Config::default(), "SealedSecret")
+}
+
+fn endpoint_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Guarded>> {
+    let endpoint = pod.labels().get(labels::ENDPOINT)?;
+    Some(ObjectRef::new(endpoint).within(&pod.namespace()?))
+}

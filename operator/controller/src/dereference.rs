@@ -1,0 +1,42 @@
+//! Reads what an endpoint refers to. The only reads of a reconcile that rendering depends on.
+
+use crate::{context::Context, credentials, error::Error};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::{Api, ResourceExt, api::ListParams};
+use sallyport_api::McpEndpoint;
+use sallyport_render::Facts;
+
+/// What an endpoint refers to.
+#[derive(Clone, Debug)]
+pub struct Dereferenced {
+    /// What rendering depends on.
+    pub facts: Facts,
+    /// Every quota of the namespace.
+    pub quotas: Vec<ResourceQuota>,
+}
+
+/// Reads what `endpoint` refers to.
+///
+/// # Errors
+///
+/// What the API server answered; that something does not exist is a fact, not an error.
+pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<Dereferenced, Error> {
+    let namespace = endpoint.namespace().unwrap_or_default();
+    let failed = |kind: &str, source| Error::Api {
+        verb: "read",
+        kind: kind.to_owned(),
+        name: String::new(),
+        source: Box::new(source),
+    };
+    let credentials = credentials::facts(&context.client, &namespace, &endpoint.spec.credentials).await;
+    let quotas = Api::<ResourceQuota>::namespaced(context.client.clone(), &namespace);
+    let quotas = quotas.list(&ListParams::default()).await.map_err(|source| failed("ResourceQuota", source))?;
+    Ok(Dereferenced {
+        facts: Facts {
+            node_features: context.node_features.borrow().unwrap_or_default(),
+            api_servers: context.api_servers.borrow().clone().unwrap_or_default(),
+            credentials: credentials.map_err(|source| failed("SealedSecret", source))?,
+        },
+        quotas: quotas.items,
+    })
+}

@@ -1,0 +1,82 @@
+//! The endpoints that the watches know, by namespace.
+
+use crate::{quota, scope::Scope};
+use kube::{
+    ResourceExt,
+    core::DeserializeGuard,
+    runtime::reflector::{ObjectRef, Store},
+};
+use sallyport_api::{
+    McpEndpoint,
+    conditions::{self, types},
+};
+use sallyport_render::{Facts, Footprint, NamespaceMember, Settings, footprint, validate};
+use std::sync::Arc;
+
+/// An endpoint, or why its stored form does not decode; so that one bad object stops no watch.
+pub type Guarded = DeserializeGuard<McpEndpoint>;
+
+/// Caches of all endpoints, one for each watched scope.
+#[derive(Clone, Default)]
+pub struct Endpoints(Vec<(Scope, Store<Guarded>)>);
+
+impl Endpoints {
+    /// Caches of `scopes`.
+    pub fn new(stores: Vec<(Scope, Store<Guarded>)>) -> Self {
+        Self(stores)
+    }
+
+    /// Waits until the first lists are complete.
+    pub async fn ready(&self) {
+        for (_, store) in &self.0 {
+            // An error means that the watch is gone, as it is during shutdown.
+            if store.wait_until_ready().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The endpoints of `namespace`.
+    pub fn of(&self, namespace: &str) -> Vec<Arc<Guarded>> {
+        let scopes = self.0.iter().filter(|(scope, _)| scope.holds(namespace));
+        let here = |endpoint: &Guarded| endpoint.namespace().as_deref() == Some(namespace);
+        scopes.flat_map(|(_, store)| store.state_filter(here)).collect()
+    }
+
+    /// Endpoints of `namespace` that take a credential from the SealedSecret `name`.
+    pub fn using_sealed_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
+        self.references(namespace, |endpoint| {
+            let sources = endpoint.spec.credentials.iter().filter_map(|credential| credential.from.sealed_secret.as_ref());
+            sources.into_iter().any(|source| source.name == name)
+        })
+    }
+
+    /// Endpoints of `namespace` that were last seen not to fit its quotas.
+    pub fn short_of_quota(&self, namespace: &str) -> Vec<ObjectRef<Guarded>> {
+        self.references(namespace, |endpoint| {
+            let conditions = endpoint.status.as_ref().map(|status| status.conditions.as_slice());
+            let condition = conditions::get(conditions.unwrap_or_default(), types::QUOTA_SUFFICIENT);
+            condition.is_some_and(|condition| condition.status == "False")
+        })
+    }
+
+    fn references(&self, namespace: &str, wanted: impl Fn(&McpEndpoint) -> bool) -> Vec<ObjectRef<Guarded>> {
+        let decoded = |guarded: &Arc<Guarded>| guarded.0.as_ref().is_ok_and(&wanted);
+        let endpoints = self.of(namespace).into_iter().filter(decoded);
+        endpoints.map(|endpoint| ObjectRef::from_obj(&*endpoint)).collect()
+    }
+}
+
+/// What the namespace's shared objects need to know of an endpoint.
+///
+/// Its footprint is what it may use by its spec, and, as long as the published one is larger, room for the pods that are
+/// still to be replaced.
+pub fn member(endpoint: &McpEndpoint, settings: &Settings) -> NamespaceMember {
+    let wanted = validate(endpoint, settings, &Facts::default()).ok().map(|valid| footprint(&valid));
+    let published = endpoint.status.as_ref().and_then(|status| quota::published(status.footprint.as_ref()?));
+    let footprint = match (wanted, published) {
+        (Some(wanted), Some(published)) => quota::hull(wanted, published),
+        (one, other) => one.or(other).unwrap_or(Footprint::default()),
+    };
+    NamespaceMember { footprint, quota: endpoint.spec.isolation.quota }
+}

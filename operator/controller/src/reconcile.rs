@@ -1,0 +1,288 @@
+//! One reconcile: decode, dereference, validate, render, apply, status.
+//!
+//! It assumes nothing about why it runs and starts from the beginning each time. What is in place already is not written
+//! again.
+
+use crate::{
+    apply,
+    backoff::jittered,
+    context::Context,
+    dereference::dereference,
+    endpoints::Guarded,
+    error::Error,
+    events, handshake, ledger, namespace, pods,
+    pods::Diagnosis,
+    quota,
+    status::{self, Observed, Rollout},
+};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    runtime::controller::Action,
+};
+use sallyport_api::{
+    McpEndpoint, McpEndpointStatus, labels,
+    v1alpha1::ServerInfo,
+};
+use sallyport_render::{
+    Applied, Children, CredentialFact, Footprint, Prepared, ValidatedEndpoint, footprint, hardening, render, validate,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// Longest time that one reconcile may take; shorter than the pod's grace period, so that shutdown waits for it.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Heals what a lost event left; the watches do the work.
+const RESYNC: Duration = Duration::from_secs(45 * 60);
+/// The foreign object of a name conflict is not watched.
+const NAME_CONFLICT_RETRY: Duration = Duration::from_secs(120);
+const HANDSHAKE_RETRY: Duration = Duration::from_secs(3);
+
+/// Brings the cluster to what the endpoint asks for and reports.
+///
+/// # Errors
+///
+/// See [`Error`]; what the user can do about it is in the endpoint's status by then.
+pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let _slot = context.slots.acquire().await;
+    let _measured = context.metrics.reconciling();
+    let reconciled = timeout(DEADLINE, steps(&object, &context)).await;
+    let reconciled = reconciled.unwrap_or(Err(Error::Timeout(DEADLINE)));
+    if reconciled.is_ok() {
+        context.backoff.reset(&key(&object));
+    }
+    reconciled
+}
+
+/// When to try again: terminal errors wait for a change, others back off.
+pub fn error_policy(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+    context.metrics.failed(error.category());
+    let wait = match error {
+        Error::NameConflict { .. } => jittered(NAME_CONFLICT_RETRY),
+        error if error.is_terminal() => jittered(RESYNC),
+        _ => context.backoff.failed(&key(&object)),
+    };
+    let (namespace, name) = (object.namespace(), object.name_any());
+    tracing::warn!(namespace, name, category = error.category(), %error, retry = ?wait, "reconcile failed");
+    drop((object, context));
+    Action::requeue(wait)
+}
+
+/// Forgets an endpoint that is gone.
+pub fn forget(context: &Context, namespace: &str, name: &str) {
+    context.ledger.forget(namespace, name);
+    context.backoff.reset(&format!("{namespace}/{name}"));
+}
+
+async fn steps(object: &Guarded, context: &Context) -> Result<Action, Error> {
+    // Decode (client: the cache may lag behind the status that the last reconcile wrote).
+    let Some(endpoint) = decode(object, context).await? else {
+        return Ok(Action::await_change());
+    };
+    let outcome = advance(&endpoint, context).await;
+    if let Err(error) = &outcome {
+        report_failure(&endpoint, error, context).await;
+    }
+    outcome
+}
+
+async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Error> {
+    // Dereference (client).
+    let found = dereference(context, endpoint).await?;
+    // Validate (pure, the only fallible pure step).
+    let valid = validate(endpoint, &context.settings, &found.facts)?;
+    // Render (pure, infallible).
+    let children = render(&valid);
+    // Apply (client): fences first, workload last and only with its credentials, then prune.
+    let withhold = !found.facts.credentials.values().all(CredentialFact::is_ready);
+    let applied = apply_all(context, &valid, children, withhold).await?;
+    // Status (client for what the workload became; computed purely; written only when different).
+    let deployment = workload(context, &valid, &applied).await?;
+    let rollout = Rollout::of(deployment.as_ref());
+    let old = endpoint.status.clone().unwrap_or_default();
+    let pods = pods_if_needed(context, &valid, &rollout, &old).await?;
+    let server = server_info(context, &rollout, &old, &pods).await;
+    let footprint = current_footprint(&valid, &rollout, &old);
+    let running = deployment.as_ref().and_then(|deployment| deployment.status.as_ref()?.replicas).unwrap_or(0);
+    let shortfalls =
+        quota::shortfalls(&found.quotas, footprint, i64::from(running), &context.settings.priority_class);
+    let next = status::compute(
+        &old,
+        endpoint.meta().generation.unwrap_or_default(),
+        Observed {
+            children: &applied,
+            deployment: deployment.as_ref(),
+            credentials: &endpoint.spec.credentials,
+            facts: &found.facts.credentials,
+            url: valid.url(),
+            replicas: valid.replicas(),
+            footprint: footprint.into(),
+            server,
+            posture: posture(&applied),
+            shortfalls: &shortfalls,
+            diagnosis: diagnosis(&rollout, &pods),
+        },
+        (context.now)(),
+    );
+    publish(endpoint, &old, &next, context).await?;
+    let waits_for_server = rollout.is_available() && next.server.is_none();
+    Ok(Action::requeue(jittered(if waits_for_server { HANDSHAKE_RETRY } else { RESYNC })))
+}
+
+/// The endpoint as it is now; `None` when it is gone or going, and then nothing is created for it any more.
+async fn decode(object: &Guarded, context: &Context) -> Result<Option<McpEndpoint>, Error> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let api = Api::<Guarded>::namespaced(context.client.clone(), &namespace);
+    let live = api.get_opt(&name).await.map_err(|source| Error::Api {
+        verb: "read",
+        kind: McpEndpoint::kind(&()).into_owned(),
+        name: name.clone(),
+        source: Box::new(source),
+    })?;
+    match live.map(|guarded| guarded.0) {
+        None => {
+            forget(context, &namespace, &name);
+            Ok(None)
+        }
+        Some(Ok(endpoint)) if endpoint.metadata.deletion_timestamp.is_some() => Ok(None),
+        Some(Ok(endpoint)) => Ok(Some(endpoint)),
+        Some(Err(invalid)) => Err(Error::Undecodable(Box::new(invalid))),
+    }
+}
+
+/// No namespace loses its fence while this runs.
+async fn apply_all(
+    context: &Context,
+    endpoint: &ValidatedEndpoint,
+    children: Children<Prepared>,
+    withhold: bool,
+) -> Result<Children<Applied>, Error> {
+    let _fence_stays = context.removal.read().await;
+    let (namespace, name) = (endpoint.namespace(), endpoint.name());
+    namespace::ensure(context, namespace).await?;
+    let wanted = children.documents().and_then(|documents| ledger::desired(&documents)).unwrap_or_default();
+    let uid = children.service.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).next();
+    let applied = apply::children(context, children, withhold).await?;
+    if let Some(uid) = uid.filter(|_| !context.ledger.is_pruned(namespace, name, wanted)) {
+        apply::prune(context, namespace, name, &uid).await?;
+        context.ledger.pruned(namespace, name, wanted);
+    }
+    Ok(applied)
+}
+
+/// The Deployment as applied, or the former one while it is withheld.
+async fn workload(
+    context: &Context,
+    endpoint: &ValidatedEndpoint,
+    applied: &Children<Applied>,
+) -> Result<Option<Deployment>, Error> {
+    if applied.deployment.is_some() {
+        return Ok(applied.deployment.clone());
+    }
+    let api = Api::<Deployment>::namespaced(context.client.clone(), endpoint.namespace());
+    api.get_opt(endpoint.name()).await.map_err(|source| Error::Api {
+        verb: "read",
+        kind: "Deployment".to_owned(),
+        name: endpoint.name().to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// The endpoint's pods, when something is to be learned from them: why they are not available, or whom to ask.
+async fn pods_if_needed(
+    context: &Context,
+    endpoint: &ValidatedEndpoint,
+    rollout: &Rollout,
+    old: &McpEndpointStatus,
+) -> Result<Vec<Pod>, Error> {
+    if rollout.is_available() && old.server.is_some() {
+        return Ok(vec![]);
+    }
+    let api = Api::<Pod>::namespaced(context.client.clone(), endpoint.namespace());
+    let own = ListParams::default().labels(&format!("{}={}", labels::ENDPOINT, endpoint.name()));
+    let pods = api.list(&own).await.map_err(|source| Error::Api {
+        verb: "list",
+        kind: "Pod".to_owned(),
+        name: String::new(),
+        source: Box::new(source),
+    })?;
+    Ok(pods.items)
+}
+
+/// What the server said of itself. Asked once for each roll-out: what a former template's server said is dropped.
+async fn server_info(
+    context: &Context,
+    rollout: &Rollout,
+    old: &McpEndpointStatus,
+    pods: &[Pod],
+) -> Option<ServerInfo> {
+    match rollout {
+        Rollout::Complete { .. } if old.server.is_some() => old.server.clone(),
+        Rollout::Complete { available: true } => {
+            let address = SocketAddr::new(pods::ready_address(pods)?, context.sidecar_admin_port);
+            match handshake::fetch(address).await {
+                Ok(info) => Some(info),
+                Err(error) => {
+                    tracing::info!(%address, %error, "no server info yet");
+                    None
+                }
+            }
+        }
+        _ => None,
+    }
+}
+
+/// By the spec, or by both specs while pods of the former one are replaced.
+fn current_footprint(endpoint: &ValidatedEndpoint, rollout: &Rollout, old: &McpEndpointStatus) -> Footprint {
+    let wanted = footprint(endpoint);
+    match old.footprint.as_ref().and_then(quota::published) {
+        Some(published) if !matches!(rollout, Rollout::Complete { .. }) => quota::hull(wanted, published),
+        _ => wanted,
+    }
+}
+
+fn posture(applied: &Children<Applied>) -> Option<sallyport_api::v1alpha1::Posture> {
+    let pod = applied.deployment.as_ref()?.spec.as_ref()?.template.spec.as_ref()?;
+    Some(hardening::judge(pod))
+}
+
+fn diagnosis(rollout: &Rollout, pods: &[Pod]) -> Option<Diagnosis> {
+    if rollout.is_available() { None } else { pods::diagnose(pods) }
+}
+
+async fn report_failure(endpoint: &McpEndpoint, error: &Error, context: &Context) {
+    let old = endpoint.status.clone().unwrap_or_default();
+    let generation = endpoint.meta().generation.unwrap_or_default();
+    let next = match error {
+        error if error.is_terminal() => status::stalled(&old, generation, error, (context.now)()),
+        error if error.refusal().is_some() => status::refused(&old, generation, error.to_string(), (context.now)()),
+        _ => return,
+    };
+    if let Err(error) = publish(endpoint, &old, &next, context).await {
+        tracing::warn!(%error, "the failure could not be reported in the status");
+    }
+}
+
+/// Writes the status, then tells of its transitions.
+async fn publish(
+    endpoint: &McpEndpoint,
+    old: &McpEndpointStatus,
+    next: &McpEndpointStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    if !status::write(context, endpoint, next).await? {
+        return Ok(());
+    }
+    if old.footprint != next.footprint {
+        context.look_at_namespace(&endpoint.namespace().unwrap_or_default());
+    }
+    for occurrence in events::transitions(&old.conditions, &next.conditions) {
+        context.events.publish(&endpoint.object_ref(&()), None, occurrence).await;
+    }
+    Ok(())
+}
+
+fn key(object: &Guarded) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
