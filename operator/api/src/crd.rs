@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 /// The CRD of [`McpEndpoint`], with what the derive cannot say:
 ///
 /// - `status` defaults to `observedGeneration: -1`, so that kstatus reads a new object as in progress, not as current;
-/// - no field is nullable: an absent field is left out, and the CEL rules need not know of `null`.
+/// - no field is nullable: an absent field is left out, and the CEL rules need not know of `null`;
+/// - no format that Kubernetes does not know, which it would warn of at each install.
 ///
 /// # Errors
 ///
@@ -17,22 +18,29 @@ pub fn mcp_endpoint_crd() -> Result<CustomResourceDefinition, serde_json::Error>
     let mut crd = serde_json::to_value(McpEndpoint::crd())?;
     for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
         let schema = &mut version["schema"]["openAPIV3Schema"];
-        remove_nullable(schema);
+        tidy(schema);
         schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
     }
     serde_json::from_value(crd)
 }
 
-fn remove_nullable(schema: &mut Value) {
+fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            // A property may itself be called `nullable`: only the keyword is a boolean.
+            // A property may itself be called `nullable` or `format`: only the keywords have these types.
             if fields.get("nullable").is_some_and(Value::is_boolean) {
                 fields.remove("nullable");
             }
-            fields.values_mut().for_each(remove_nullable);
+            if fields
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(|format| format.starts_with("uint"))
+            {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(remove_nullable),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
     }
 }

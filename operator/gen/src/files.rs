@@ -61,7 +61,7 @@ pub fn all() -> Result<Vec<File>, Error> {
         file("docs/reference/rbac.md", reference::rbac::markdown()),
         file("docs/reference/hardening.md", reference::hardening::markdown()),
     ];
-    files.extend(samples::all()?);
+    files.extend(samples::all());
     Ok(files)
 }
 

@@ -1,16 +1,207 @@
-//! Samples: endpoints that users start from. They are written as text, for the comments, and each is read back by the API
-//! types and rendered by the tests.
+//! Samples: endpoints that users start from. They are text, for the sake of the comments; the tests read each of them by
+//! the API types and render it.
 
-use crate::files::{Error, File};
+use crate::files::File;
 
-const SAMPLES: &[(&str, &str)] = &[];
-
-pub fn all() -> Result<Vec<File>, Error> {
-    Ok(SAMPLES
-        .iter()
+/// Every sample.
+pub fn all() -> Vec<File> {
+    let samples = [
+        ("config/samples/minimal.yaml", MINIMAL),
+        ("config/samples/everything.yaml", EVERYTHING),
+        ("config/samples/credentials.yaml", CREDENTIALS),
+        ("config/samples/python.yaml", PYTHON),
+        ("config/samples/stateless.yaml", STATELESS),
+    ];
+    samples
+        .into_iter()
         .map(|(path, text)| File {
             path,
-            text: (*text).to_owned(),
+            text: text.trim_start().to_owned(),
         })
-        .collect())
+        .collect()
+}
+
+const MINIMAL: &str = "
+# The least that an endpoint needs. Nobody may call it and it may reach nothing: add access and egress.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: minimal
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/server@sha256:1111111111111111111111111111111111111111111111111111111111111111
+    transport:
+      http:
+        port: 3001
+";
+
+const EVERYTHING: &str = "
+# Most of what an endpoint can say.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: everything
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/everything@sha256:2222222222222222222222222222222222222222222222222222222222222222
+    command: [node, /app/index.js, streamableHttp]
+    transport:
+      http:
+        port: 3001
+        path: /mcp
+    # The root file system is read-only besides these.
+    writable:
+      presets: [Tmp, NodeCache]
+      paths:
+        - path: /data
+          sizeLimit: 64Mi
+    resources:
+      cpu: 250m
+      memory: 256Mi
+      ephemeralStorage: 128Mi
+    env:
+      - name: LOG_LEVEL
+        value: info
+  # A file per key of the Secret, under /var/run/secrets/sallyport/upstream/
+  credentials:
+    - name: upstream
+      from:
+        sealedSecret:
+          name: upstream-token
+  # Pods of every namespace with this label may call.
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            team: agents
+  egress:
+    allow:
+      - cidr: 203.0.113.10/32
+        ports: [443]
+      - service:
+          namespace: data
+          selector:
+            app: postgres
+          # Ports that the pods listen on, not the Service's.
+          ports: [5432]
+  audit:
+    arguments: Digest
+  replicas: 1
+";
+
+const CREDENTIALS: &str = "
+# A server that needs two tokens: one sealed in Git, one that somebody else puts into a Secret.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: tickets
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/tickets@sha256:3333333333333333333333333333333333333333333333333333333333333333
+    transport:
+      http:
+        port: 8000
+    env:
+      # Servers get the path of a file, never a secret itself.
+      - name: TICKETS_TOKEN_FILE
+        value: /var/run/secrets/sallyport/tickets/token
+  credentials:
+    - name: tickets
+      from:
+        sealedSecret:
+          name: tickets-token
+    - name: directory
+      from:
+        secret:
+          name: directory-token
+  access:
+    from:
+      # One entry with both parts: these pods of these namespaces.
+      - namespace:
+          matchLabels:
+            kubernetes.io/metadata.name: agents
+        pods:
+          matchLabels:
+            app: support-agent
+  egress:
+    allow:
+      - cidr: 198.51.100.0/24
+        except: [198.51.100.128/25]
+        ports: [443]
+";
+
+const PYTHON: &str = "
+# A Python server that compiles byte code and caches models at start.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: analysis
+  namespace: team-b
+spec:
+  server:
+    image: registry.example/mcp/analysis@sha256:4444444444444444444444444444444444444444444444444444444444444444
+    args: [--port, \"8000\"]
+    transport:
+      http:
+        port: 8000
+    writable:
+      presets: [Tmp, PythonCache]
+    resources:
+      cpu: 1
+      memory: 1Gi
+  access:
+    from:
+      - pods:
+          matchLabels:
+            app: notebook
+";
+
+const STATELESS: &str = "
+# A server that keeps no sessions can run in several pods.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: lookup
+  namespace: team-b
+spec:
+  server:
+    image: registry.example/mcp/lookup@sha256:5555555555555555555555555555555555555555555555555555555555555555
+    transport:
+      http:
+        port: 3001
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            team: agents
+  # Bounded by its limits alone: the operator keeps no quota for this namespace unless another endpoint asks for one.
+  isolation:
+    quota: None
+  replicas: 3
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_api::McpEndpoint;
+    use sallyport_render::{Facts, Settings, validate};
+
+    #[test]
+    fn every_sample_is_an_endpoint_that_renders() {
+        let settings = Settings {
+            sidecar_image: format!("registry.example/sidecar@sha256:{}", "0".repeat(64)),
+            priority_class: "sallyport-endpoint".into(),
+            cluster_domain: "cluster.local".into(),
+            operator_namespace: "sallyport-system".into(),
+            operator_pod_labels: [("app".to_owned(), "sallyport".to_owned())].into(),
+        };
+        for file in all() {
+            let mut endpoint: McpEndpoint = serde_saphyr::from_str(&file.text).unwrap();
+            endpoint.metadata.uid = Some("0".into());
+            validate(&endpoint, &settings, &Facts::default()).unwrap();
+        }
+    }
 }

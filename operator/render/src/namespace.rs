@@ -9,6 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 use sallyport_api::{labels, v1alpha1::QuotaMode};
+use serde_json::Value;
 
 /// One endpoint of the namespace, as far as the shared objects need to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub struct NamespaceChildren {
     pub fence: NetworkPolicy,
     /// Bounds all endpoints together; absent if none of them asks for it.
     pub quota: Option<ResourceQuota>,
+}
+
+impl NamespaceChildren {
+    /// The objects as JSON documents, in the order in which they are applied.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: every object serializes.
+    pub fn documents(&self) -> Result<Vec<Value>, serde_json::Error> {
+        let fence = serde_json::to_value(&self.fence);
+        let quota = self.quota.as_ref().map(serde_json::to_value);
+        std::iter::once(fence).chain(quota).collect()
+    }
 }
 
 /// Renders what the endpoints of `namespace` share.

@@ -1,0 +1,73 @@
+//! What is printed.
+
+use crate::input;
+use sallyport_render::{
+    NamespaceMember, Settings, ValidatedEndpoint, footprint, hardening, render as render_children, render_namespace,
+};
+use std::{collections::BTreeMap, fmt::Write as _};
+
+/// Why nothing is printed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The input.
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    /// An object has no JSON form.
+    #[error("a rendered object does not serialize")]
+    Json(#[from] serde_json::Error),
+    /// An object has no YAML form.
+    #[error("a rendered object does not serialize to YAML: {0}")]
+    Yaml(#[from] serde_saphyr::SerializeError),
+}
+
+/// All objects, in the order in which the operator applies them: what a namespace's endpoints share first.
+pub fn render(endpoints: &[ValidatedEndpoint], settings: &Settings) -> Result<String, Error> {
+    let mut namespaces: BTreeMap<&str, Vec<NamespaceMember>> = BTreeMap::new();
+    for endpoint in endpoints {
+        namespaces
+            .entry(endpoint.namespace())
+            .or_default()
+            .push(NamespaceMember {
+                footprint: footprint(endpoint),
+                quota: endpoint.quota(),
+            });
+    }
+    let mut objects = vec![];
+    for (namespace, members) in namespaces {
+        objects.extend(render_namespace(namespace, &members, settings).documents()?);
+    }
+    for endpoint in endpoints {
+        objects.extend(render_children(endpoint).documents()?);
+    }
+    let documents: Vec<_> = objects.iter().map(serde_saphyr::to_string).collect::<Result<_, _>>()?;
+    Ok(documents.join("---\n"))
+}
+
+/// One line per check.
+pub fn posture(endpoints: &[ValidatedEndpoint]) -> String {
+    let mut text = String::new();
+    for endpoint in endpoints {
+        let pod = render_children(endpoint)
+            .deployment
+            .spec
+            .and_then(|spec| spec.template.spec)
+            .unwrap_or_default();
+        let posture = hardening::judge(&pod);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{}/{}: passes {} of {} hardening checks",
+            endpoint.namespace(),
+            endpoint.name(),
+            posture.passed,
+            posture.total
+        );
+        for check in hardening::CHECKS.iter() {
+            let _ = match check.deviation(&pod) {
+                None => writeln!(text, "  pass      {:26} {}", check.id, check.title),
+                Some(deviation) => writeln!(text, "  DEVIATES  {deviation}"),
+            };
+        }
+    }
+    text
+}

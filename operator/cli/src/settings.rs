@@ -1,0 +1,70 @@
+//! What is assumed of a cluster that is not asked.
+
+use clap::{Args, ValueEnum};
+use sallyport_api::labels;
+use sallyport_render::{Facts, NodeFeatures, Settings};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// Options that stand for the operator's configuration and the cluster's state.
+#[derive(Args)]
+pub struct Assumed {
+    /// Namespace of endpoints that name none
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// Image of the audit sidecar, as the operator has it; the default only stands for one
+    #[arg(
+        long,
+        env = "SALLYPORT_SIDECAR_IMAGE",
+        default_value = "registry.example/sallyport/sidecar@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    )]
+    sidecar_image: String,
+    /// PriorityClass of endpoint pods
+    #[arg(long, default_value = labels::PRIORITY_CLASS)]
+    priority_class: String,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Namespace of the operator
+    #[arg(long, default_value = "sallyport-system")]
+    operator_namespace: String,
+    /// Addresses of the Kubernetes API, which are cut out of the networks that a server may reach
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    api_server: Vec<IpAddr>,
+    /// Whether the nodes support user namespaces and strict supplemental groups
+    #[arg(long, value_enum, default_value_t = Nodes::Recent)]
+    nodes: Nodes,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Nodes {
+    /// Every node supports both
+    Recent,
+    /// Some node supports neither
+    Old,
+}
+
+impl Assumed {
+    /// The operator's configuration.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            sidecar_image: self.sidecar_image.clone(),
+            priority_class: self.priority_class.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+            operator_namespace: self.operator_namespace.clone(),
+            operator_pod_labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), labels::OPERATOR.to_owned())]),
+        }
+    }
+
+    /// The cluster's state; every credential counts as there.
+    pub fn facts(&self) -> Facts {
+        let able = matches!(self.nodes, Nodes::Recent);
+        Facts {
+            node_features: NodeFeatures {
+                user_namespaces: able,
+                supplemental_groups_policy: able,
+            },
+            api_servers: self.api_server.clone(),
+            credentials: BTreeMap::new(),
+        }
+    }
+}
