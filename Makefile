@@ -9,6 +9,8 @@ export CARGO_TARGET_DIR := $(CACHE)/target
 CLUSTER_TOOL := $(CACHE)/tool/sallyport-cluster
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tool/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+# The modules that hold code of ours; the others only pin programs.
+GO_MODULES := e2e/cluster e2e/cluster/policy-agent e2e/cluster/binaries/kstatus e2e/checks
 NAME ?= sallyport
 
 ##@ The two commands of the README
@@ -16,7 +18,7 @@ NAME ?= sallyport
 demo: deps tool ## A local cluster, the operator, a hardened endpoint, a real call, a refused escape (CLUSTER=current REGISTRY=... uses yours)
 	cargo run --quiet --package sallyport-e2e --bin demo
 
-test: deps lint test-unit test-cluster ## Every test: static checks, unit and property tests, the real cluster
+test: deps lint test-unit test-netpol test-cluster ## Every test: static checks, unit and property tests, the real cluster
 
 ##@ Checks and tests
 .PHONY: lint fmt-check clippy deny gen-check go-check manifests test-unit test-go test-cluster test-netpol crates-alone
@@ -37,10 +39,9 @@ crates-alone: ## The data plane depends on no Kubernetes client
 gen-check: ## Generated files are up to date
 	cargo gen check
 
-go-check: ## gofmt and go vet of the cluster tool and the policy agent
+go-check: ## gofmt and go vet of the Go programs
 	@unformatted=$$(gofmt -l e2e); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted >&2; exit 1; fi
-	cd e2e/cluster && go vet ./...
-	cd e2e/cluster/policy-agent && go vet ./...
+	@for module in $(GO_MODULES); do (cd $$module && go vet ./...); done
 
 deny: $(CARGO_DENY) ## Licences, sources and duplicate dependencies
 	$(CARGO_DENY) --log-level error check bans licenses sources
@@ -56,9 +57,8 @@ manifests: tool ## helm lint, kubeconform and kube-score on chart and children, 
 test-unit: test-go ## Unit, golden and property tests
 	cargo test --quiet --workspace
 
-test-go: ## Unit tests of the cluster tool and the policy agent
-	cd e2e/cluster && go test ./...
-	cd e2e/cluster/policy-agent && go test ./...
+test-go: ## Unit tests of the Go programs
+	@for module in $(GO_MODULES); do (cd $$module && go test ./...); done
 
 test-cluster: tool ## The tests on a real cluster
 	e2e/run.sh
