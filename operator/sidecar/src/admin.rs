@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 /// Answers the admin port's requests. Clones share everything.
@@ -26,15 +25,11 @@ pub struct Admin {
 
 impl Admin {
     /// Answers one request.
-    ///
-    /// # Errors
-    ///
-    /// Never.
-    pub async fn handle<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n"));
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
         }
-        Ok(match request.uri().path() {
+        match request.uri().path() {
             "/healthz" => verdict(self.health()),
             "/readyz" => verdict(self.readiness()),
             "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
@@ -44,7 +39,7 @@ impl Admin {
                 StatusCode::NOT_FOUND,
                 "served are /healthz /readyz /upstream/startup /upstream/live /server /metrics\n",
             ),
-        })
+        }
     }
 
     fn health(&self) -> Result<(), String> {

@@ -2,8 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use sallyport_policy::{FILE_NAME, MOUNT_PATH, ParseError, PolicyFile};
-use sallyport_sidecar::audit::UnwrittenRecords;
-use sallyport_sidecar::{Sidecar, StartError};
+use sallyport_sidecar::{Sidecar, StartError, UnwrittenRecords};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;

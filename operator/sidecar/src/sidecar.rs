@@ -109,11 +109,6 @@ impl Sidecar {
         self.admin_address
     }
 
-    /// What is counted.
-    pub fn metrics(&self) -> Arc<Metrics> {
-        self.metrics.clone()
-    }
-
     /// Serves until `stop`, then drains: no new connections, not ready, requests under way finish within the policy's
     /// bound, streams end, and every record is written. The admin port answers to the last.
     ///
@@ -174,12 +169,7 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
     };
     let handler = move |request, _| {
         let admin = admin.clone();
-        async move {
-            match admin.handle(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
+        async move { admin.handle(request).await }
     };
     server.run(handler, drain, &control, Duration::ZERO).await;
 }

@@ -3,7 +3,7 @@
 use super::record::bounded;
 use super::{Outcome, Record, Slot};
 use crate::drain::{Drain, Phase};
-use crate::metrics::Metrics;
+use crate::metrics::{MethodClass, Metrics};
 use crate::pipeline::Message;
 use sallyport_policy::EndpointIdentity;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub struct Entry {
     record: Record,
     slot: Option<Slot>,
     started: Instant,
-    method: crate::metrics::MethodClass,
+    method: MethodClass,
     drain: Drain,
     metrics: Arc<Metrics>,
 }
@@ -37,7 +37,7 @@ impl Entry {
             record,
             slot: Some(slot),
             started: Instant::now(),
-            method: crate::metrics::MethodClass::None,
+            method: MethodClass::None,
             drain,
             metrics,
         }
@@ -50,7 +50,7 @@ impl Entry {
 
     /// Notes what the request asks for.
     pub fn message(&mut self, message: &Message) {
-        self.method = crate::metrics::MethodClass::of(message);
+        self.method = MethodClass::of(message);
         self.record.mcp_method = message.method().map(str::to_owned);
         self.record.tool_name = message.tool().map(|tool| tool.name.clone());
         self.record.arguments_sha256 = message.tool().and_then(|tool| tool.arguments_sha256.clone());

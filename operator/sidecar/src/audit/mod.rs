@@ -8,5 +8,5 @@ mod journal;
 mod record;
 
 pub use entry::Entry;
-pub use journal::{Journal, JournalThread, SinkUnavailable, Slot, UnwrittenRecords};
+pub use journal::{Journal, JournalThread, Slot, UnwrittenRecords};
 pub use record::{Outcome, Record, hex_digest};

@@ -161,7 +161,7 @@ impl Denial {
         };
         // It always serializes; an empty body would still carry the status.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(Answer::whole(super::full(body)));
+        let mut response = Response::new(Answer::whole(body.into()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,8 +1,8 @@
 //! First stage: everything that the head of a request decides.
 
 use super::denial::Denial;
-use super::verb_of;
 use crate::headers;
+use http::Method;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use sallyport_policy::{PolicyFile, allows_host, allows_origin};
@@ -16,6 +16,17 @@ pub enum Verb {
     Get,
     /// Ends a session (legacy era).
     Delete,
+}
+
+impl Verb {
+    fn of(method: &Method) -> Option<Self> {
+        match *method {
+            Method::POST => Some(Self::Post),
+            Method::GET => Some(Self::Get),
+            Method::DELETE => Some(Self::Delete),
+            _ => None,
+        }
+    }
 }
 
 /// Whether the head may pass, and as what.
@@ -32,7 +43,7 @@ pub fn check(head: &Parts, policy: &PolicyFile) -> Result<Verb, Denial> {
     if head.uri.path() != policy.upstream.path {
         return Err(Denial::PathNotServed);
     }
-    let verb = verb_of(&head.method).ok_or(Denial::MethodNotAllowed)?;
+    let verb = Verb::of(&head.method).ok_or(Denial::MethodNotAllowed)?;
     check_framing(&head.headers)?;
     if verb == Verb::Post {
         check_content(&head.headers)?;

@@ -12,14 +12,13 @@ mod message;
 
 pub use answer::{Answer, is_event_stream};
 pub use denial::Denial;
-pub use message::{Message, MessageError, Tool, parse as parse_message};
+pub use message::Message;
 
 use crate::audit::{Entry, Journal};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::server::Upstream;
-use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use sallyport_policy::PolicyFile;
 use serde_json::value::RawValue;
@@ -132,19 +131,4 @@ struct Passed {
     response: Response<Incoming>,
     /// Whether its stream has no end of its own.
     endless: bool,
-}
-
-/// The request line's method, of those that MCP uses.
-fn verb_of(method: &Method) -> Option<head::Verb> {
-    match *method {
-        Method::POST => Some(head::Verb::Post),
-        Method::GET => Some(head::Verb::Get),
-        Method::DELETE => Some(head::Verb::Delete),
-        _ => None,
-    }
-}
-
-/// A body that is already there.
-fn full(bytes: impl Into<Bytes>) -> http_body_util::Full<Bytes> {
-    http_body_util::Full::new(bytes.into())
 }

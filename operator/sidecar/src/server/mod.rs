@@ -5,7 +5,6 @@ mod loopback;
 mod upstream;
 mod watch;
 
-pub use handshake::ServerInfo;
 pub use loopback::{Loopback, connect};
 pub use upstream::Upstream;
 pub use watch::{ServerState, ServerWatch};

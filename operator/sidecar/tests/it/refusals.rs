@@ -218,6 +218,22 @@ async fn send_chunked(at: std::net::SocketAddr, body: String) -> u16 {
 }
 
 #[tokio::test]
+async fn a_slow_client_that_reads_only_once_it_has_sent_all_gets_to_read_the_413() {
+    let server = fixture().await;
+    let (sidecar, _) = pair(&server).await;
+    let mut stream = TcpStream::connect(sidecar.traffic).await.unwrap();
+    let head = "POST /mcp HTTP/1.1\r\nHost: demo.team-a.svc\r\nContent-Type: application/json\r\nContent-Length: 819200\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..100 {
+        stream.write_all(&[b' '; 8192]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
 async fn a_client_that_asks_first_is_told_413_before_it_sends() {
     let server = fixture().await;
     let (sidecar, _) = pair(&server).await;
