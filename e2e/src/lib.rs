@@ -20,6 +20,7 @@ pub mod outside;
 pub mod pods;
 pub mod scene;
 pub mod seal;
+pub mod show;
 pub mod stage;
 pub mod tool;
 pub mod wait;

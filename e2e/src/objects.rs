@@ -29,14 +29,12 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
 {
     let (kind, name) = (K::kind(&()), object.name_any());
-    Api::<K>::namespaced(client.clone(), namespace)
-        .patch(
-            &name,
-            &PatchParams::apply(FIELD_MANAGER).force().validation_strict(),
-            &Patch::Apply(object),
-        )
-        .await
-        .context(format!("apply {kind} {namespace}/{name}"))
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
+    let patch = Patch::Apply(object);
+    // On the heap, as every request that is nested deeply: its future is large.
+    let applied = Box::pin(api.patch(&name, &parameters, &patch)).await;
+    applied.context(format!("apply {kind} {namespace}/{name}"))
 }
 
 /// Applies one object that is written as JSON, typed by `K`.

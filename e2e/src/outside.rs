@@ -11,6 +11,8 @@ pub struct Host {
     pub address: String,
     name: String,
     log: PathBuf,
+    /// How many lines of the log speak of an earlier host of that name.
+    earlier: usize,
 }
 
 /// Something that arrived.
@@ -50,14 +52,17 @@ impl Host {
             .run(&arguments)
             .await
             .context(format!("add outside host {name}"))?;
-        Ok(Self {
+        let mut host = Self {
             address: address.to_owned(),
             name: name.to_owned(),
             log: state.join("hosts").join(format!("{name}.jsonl")),
-        })
+            earlier: 0,
+        };
+        host.earlier = host.arrivals()?.len();
+        Ok(host)
     }
 
-    /// Everything that arrived so far.
+    /// Everything that arrived since the host was added.
     ///
     /// # Errors
     ///
@@ -68,7 +73,7 @@ impl Host {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).context(format!("read {}", self.log.display())),
         };
-        let lines = text.lines().filter(|line| !line.is_empty());
+        let lines = text.lines().filter(|line| !line.is_empty()).skip(self.earlier);
         lines
             .map(|line| serde_json::from_str(line).context(format!("read {line:?}")))
             .collect()

@@ -26,7 +26,17 @@ pub struct Stage {
     pub targets: Targets,
     /// The credential that both hold.
     pub token: String,
+    /// Addresses of both pods.
+    pub pods: PodAddresses,
     host: Option<Host>,
+}
+
+/// Where the two servers run.
+pub struct PodAddresses {
+    /// Address of the endpoint's pod.
+    pub hardened: String,
+    /// Address of the plain Deployment's pod.
+    pub plain: String,
 }
 
 impl Stage {
@@ -66,6 +76,11 @@ impl Stage {
         let plain = pods::list(&cluster.client, namespace, "app=plain").await?;
         let plain = pods::address(plain.first().context("the plain Deployment has no pod")?)?;
         let hardened = endpoint::ready(&cluster.client, namespace, "hostile").await?;
+        let pods = endpoint::ready_pods(&cluster.client, namespace, "hostile").await?;
+        let pods = PodAddresses {
+            hardened: pods::address(pods.first().context("the endpoint has no ready pod")?)?,
+            plain: plain.clone(),
+        };
         Ok(Self {
             hardened: endpoint::url(&hardened)?,
             plain: format!("http://{plain}:3001/mcp"),
@@ -77,6 +92,7 @@ impl Stage {
                 node: node_address(cluster).await?,
             },
             token,
+            pods,
             host,
         })
     }

@@ -25,7 +25,8 @@ pub async fn eventually_every<T>(
 ) -> Result<T> {
     let start = Instant::now();
     loop {
-        match look().await {
+        // On the heap: a request's future is large, and this one is nested in those of whole tests.
+        match Box::pin(look()).await {
             Ok(found) => return Ok(found),
             Err(not_yet) if start.elapsed() > within => {
                 return Err(not_yet).context(format!("{what}: not within {} s", within.as_secs()));
