@@ -17,9 +17,15 @@ const KUBERNETES: &str = "kubernetes";
 ///
 /// The Service's own address is taken from the environment that the kubelet sets.
 pub async fn follow(client: Client, addresses: Sender<Option<Vec<IpAddr>>>) {
-    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok().and_then(|host| host.parse().ok());
+    let service = std::env::var("KUBERNETES_SERVICE_HOST")
+        .ok()
+        .and_then(|host| host.parse().ok());
     let config = watcher::Config::default().fields(&format!("metadata.name={KUBERNETES}"));
-    let mut events = pin!(watch::events(Api::<EndpointSlice>::namespaced(client, "default"), config, "EndpointSlice"));
+    let mut events = pin!(watch::events(
+        Api::<EndpointSlice>::namespaced(client, "default"),
+        config,
+        "EndpointSlice"
+    ));
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::InitApply(slice) | Event::Apply(slice)) => {
@@ -37,7 +43,10 @@ pub async fn follow(client: Client, addresses: Sender<Option<Vec<IpAddr>>>) {
 
 fn known(service: Option<IpAddr>, slice: &EndpointSlice) -> Vec<IpAddr> {
     let behind = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-    let all: BTreeSet<IpAddr> = behind.filter_map(|address| address.parse().ok()).chain(service).collect();
+    let all: BTreeSet<IpAddr> = behind
+        .filter_map(|address| address.parse().ok())
+        .chain(service)
+        .collect();
     all.into_iter().collect()
 }
 
@@ -54,7 +63,7 @@ mod tests {
         }))
         .unwrap();
         let service: IpAddr = "10.96.0.1".parse().unwrap();
-        let expected = ["10.96.0.1", "172.30.0.1", "172.30.0.2"].map(|address| address.parse().unwrap());
-        assert_eq!(known(Some(service), &slice), expected);
+        let known: Vec<_> = known(Some(service), &slice).iter().map(ToString::to_string).collect();
+        assert_eq!(known, ["10.96.0.1", "172.30.0.1", "172.30.0.2"]);
     }
 }

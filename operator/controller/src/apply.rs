@@ -90,22 +90,38 @@ pub async fn ensure<K: Child>(context: &Context, desired: &K) -> Result<K, Error
     let key = key_of(desired);
     let wanted = ledger::desired(desired).map_err(|source| unserializable(&key, source))?;
     let known = context.ledger.get(&key).filter(|entry| entry.desired == wanted);
-    let live = api.get_opt(&key.name).await.map_err(|source| failed("read", &key, source))?;
+    let live = api
+        .get_opt(&key.name)
+        .await
+        .map_err(|source| failed("read", &key, source))?;
     if let Some(live) = &live {
         if !is_ours(context, &key, live.meta(), desired.meta()) {
-            return Err(Error::NameConflict { kind: key.kind, name: key.name });
+            return Err(Error::NameConflict {
+                kind: key.kind,
+                name: key.name,
+            });
         }
-        if known.as_ref().is_some_and(|entry| ledger::fingerprint(live).ok() == Some(entry.stored)) {
+        if known
+            .as_ref()
+            .is_some_and(|entry| ledger::fingerprint(live).ok() == Some(entry.stored))
+        {
             return Ok(live.clone());
         }
     }
     let applied = apply(&api, &key, desired, live.as_ref().and_then(ResourceExt::uid)).await?;
     let settled = remove_foreign(&api, &key, desired, applied).await?;
     let stored = ledger::fingerprint(&settled).map_err(|source| unserializable(&key, source))?;
-    if let Some(culprit) = drifted(known.is_some(), live.as_ref(), stored) {
+    if let Some(Drift { culprit }) = drift_of(known.is_some(), live.as_ref(), stored) {
         context.drift_repaired(&settled, &key, culprit.as_deref()).await;
     }
-    context.ledger.record(key, Entry { uid: settled.uid(), desired: wanted, stored });
+    context.ledger.record(
+        key,
+        Entry {
+            uid: settled.uid(),
+            desired: wanted,
+            stored,
+        },
+    );
     Ok(settled)
 }
 
@@ -116,7 +132,10 @@ pub async fn ensure<K: Child>(context: &Context, desired: &K) -> Result<K, Error
 /// What the API server answered.
 pub async fn remove<K: Child>(context: &Context, object: &K) -> Result<(), Error> {
     let (api, key) = (api_of(context, object), key_of(object));
-    let live = api.get_opt(&key.name).await.map_err(|source| failed("read", &key, source))?;
+    let live = api
+        .get_opt(&key.name)
+        .await
+        .map_err(|source| failed("read", &key, source))?;
     let Some(live) = live.filter(|live| is_ours(context, &key, live.meta(), object.meta())) else {
         return Ok(());
     };
@@ -146,7 +165,12 @@ where
     PartialObjectMeta<K>: DeserializeOwned + Debug + Clone,
 {
     let api = Api::<K>::namespaced(context.client.clone(), namespace);
-    let ours = format!("{}={},{}={endpoint}", labels::MANAGED_BY, labels::OPERATOR, labels::ENDPOINT);
+    let ours = format!(
+        "{}={},{}={endpoint}",
+        labels::MANAGED_BY,
+        labels::OPERATOR,
+        labels::ENDPOINT
+    );
     let key = |name: String| Key {
         kind: K::kind(&()).into_owned(),
         namespace: namespace.to_owned(),
@@ -166,7 +190,10 @@ where
 
 async fn delete<K: Child>(api: &Api<K>, key: &Key, uid: Option<String>) -> Result<(), Error> {
     let params = DeleteParams {
-        preconditions: Some(Preconditions { uid, resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
         ..DeleteParams::background()
     };
     match api.delete(&key.name, &params).await {
@@ -212,20 +239,31 @@ async fn remove_foreign<K: Child>(api: &Api<K>, key: &Key, desired: &K, applied:
     Ok(live)
 }
 
-/// Whether somebody else had changed or deleted the object, and who as far as is known.
+/// Somebody else had changed or deleted an object.
+struct Drift {
+    /// Who, as far as is known.
+    culprit: Option<String>,
+}
+
+/// What was repaired, if anything.
 ///
 /// What this process never applied as it is now (`known` is false) may differ for the release's or the spec's sake; then
 /// only fields that others own count.
-fn drifted<K: Child>(known: bool, live: Option<&K>, stored: u64) -> Option<Option<String>> {
+fn drift_of<K: Child>(known: bool, live: Option<&K>, stored: u64) -> Option<Drift> {
     let Some(live) = live else {
-        return known.then_some(None);
+        return known.then_some(Drift { culprit: None });
     };
     let foreign = drift::foreign(live.meta());
-    let changed = ledger::fingerprint(live).ok() != Some(stored);
     if !foreign.is_empty() {
-        return Some(Some(foreign.managers.into_iter().collect::<Vec<_>>().join(", ")));
+        let managers: Vec<_> = foreign.managers.into_iter().collect();
+        return Some(Drift {
+            culprit: Some(managers.join(", ")),
+        });
     }
-    (known && changed).then(|| drift::last_writer(live.meta()))
+    let changed = ledger::fingerprint(live).ok() != Some(stored);
+    (known && changed).then(|| Drift {
+        culprit: drift::last_writer(live.meta()),
+    })
 }
 
 /// Whether the operator may write to an existing object.
@@ -233,15 +271,25 @@ fn drifted<K: Child>(known: bool, live: Option<&K>, stored: u64) -> Option<Optio
 /// Any trace of its own counts, so that nobody escapes repair by removing one: the owner reference, the operator's entry in
 /// managedFields, and the memory of having applied it.
 fn is_ours(context: &Context, key: &Key, live: &ObjectMeta, desired: &ObjectMeta) -> bool {
-    let owners: BTreeSet<_> = desired.owner_references.iter().flatten().map(|owner| owner.uid.as_str()).collect();
+    let owners: BTreeSet<_> = desired
+        .owner_references
+        .iter()
+        .flatten()
+        .map(|owner| owner.uid.as_str())
+        .collect();
     let owned = owners.iter().any(|uid| is_controlled_by(live, uid));
-    let remembered = context.ledger.get(key).is_some_and(|entry| entry.uid.is_some() && entry.uid == live.uid);
+    let remembered = context
+        .ledger
+        .get(key)
+        .is_some_and(|entry| entry.uid.is_some() && entry.uid == live.uid);
     owned || remembered || drift::is_applied_by_operator(live)
 }
 
 fn is_controlled_by(metadata: &ObjectMeta, uid: &str) -> bool {
     let owners = metadata.owner_references.iter().flatten();
-    owners.into_iter().any(|owner| owner.uid == uid && owner.controller == Some(true))
+    owners
+        .into_iter()
+        .any(|owner| owner.uid == uid && owner.controller == Some(true))
 }
 
 fn api_of<K: Child>(context: &Context, object: &K) -> Api<K> {

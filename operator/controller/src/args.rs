@@ -165,7 +165,10 @@ mod tests {
         assert_eq!(parse(&[]).unwrap().scopes(), [Scope::All]);
         assert_eq!(parse(&["--watch-namespaces="]).unwrap().scopes(), [Scope::All]);
         let two = parse(&["--watch-namespaces=a,b"]).unwrap().scopes();
-        assert_eq!(two, [Scope::Namespace("a".to_owned()), Scope::Namespace("b".to_owned())]);
+        assert_eq!(
+            two,
+            [Scope::Namespace("a".to_owned()), Scope::Namespace("b".to_owned())]
+        );
     }
 
     #[test]
@@ -178,7 +181,9 @@ mod tests {
             (["--concurrency=0"], "1..=256"),
         ] {
             let error = match &args[0].strip_prefix("--sidecar-image=") {
-                Some(image) => Cli::try_parse_from(["sallyport-operator", "run", "--sidecar-image", image]).unwrap_err(),
+                Some(image) => {
+                    Cli::try_parse_from(["sallyport-operator", "run", "--sidecar-image", image]).unwrap_err()
+                }
                 None => parse(&args).unwrap_err(),
             };
             assert!(error.to_string().contains(example), "{error}");

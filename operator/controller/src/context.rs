@@ -65,14 +65,17 @@ impl Context {
         self.metrics.drift_repaired(kind);
         let itself = object.object_ref(&());
         let owners = object.meta().owner_references.iter().flatten();
-        let owner = owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| ObjectReference {
-            api_version: Some(owner.api_version.clone()),
-            kind: Some(owner.kind.clone()),
-            name: Some(owner.name.clone()),
-            namespace: Some(namespace.clone()),
-            uid: Some(owner.uid.clone()),
-            ..ObjectReference::default()
-        });
+        let owner = owners
+            .into_iter()
+            .find(|owner| owner.controller == Some(true))
+            .map(|owner| ObjectReference {
+                api_version: Some(owner.api_version.clone()),
+                kind: Some(owner.kind.clone()),
+                name: Some(owner.name.clone()),
+                namespace: Some(namespace.clone()),
+                uid: Some(owner.uid.clone()),
+                ..ObjectReference::default()
+            });
         let by = culprit.map_or_else(String::new, |manager| format!(" by field manager {manager}"));
         let occurrence = Occurrence {
             type_: EventType::Warning,

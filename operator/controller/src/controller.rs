@@ -49,7 +49,10 @@ pub fn caches(scopes: Vec<Scope>) -> (Vec<Cache>, Endpoints) {
             Cache { scope, reader, writer }
         })
         .collect();
-    let stores = caches.iter().map(|cache| (cache.scope.clone(), cache.reader.clone())).collect();
+    let stores = caches
+        .iter()
+        .map(|cache| (cache.scope.clone(), cache.reader.clone()))
+        .collect();
     (caches, Endpoints::new(stores))
 }
 
@@ -74,9 +77,10 @@ pub async fn run(
         .owns_stream(children::<Service>(&scope, &client))
         .owns_stream(children::<Deployment>(&scope, &client))
         .watches_stream(pods(&context, &scope), |pod: PartialObjectMeta<Pod>| endpoint_of(&pod))
-        .watches_stream(quotas(&context, &scope), move |quota: PartialObjectMeta<ResourceQuota>| {
-            short.short_of_quota(&quota.namespace().unwrap_or_default())
-        })
+        .watches_stream(
+            quotas(&context, &scope),
+            move |quota: PartialObjectMeta<ResourceQuota>| short.short_of_quota(&quota.namespace().unwrap_or_default()),
+        )
         .watches_stream_with(
             sealed_secrets(&scope, &client),
             move |sealed: PartialObjectMeta<DynamicObject>| {
@@ -137,7 +141,11 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static,
 {
     let ours = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
-    watch::touched(scope.api::<PartialObjectMeta<K>>(client), watcher::Config::default().labels(&ours), "child")
+    watch::touched(
+        scope.api::<PartialObjectMeta<K>>(client),
+        watcher::Config::default().labels(&ours),
+        "child",
+    )
 }
 
 /// NetworkPolicies; a fence belongs to its namespace.

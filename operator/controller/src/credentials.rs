@@ -35,7 +35,10 @@ pub async fn facts(
     for credential in credentials {
         let fact = match &credential.from.sealed_secret {
             None => CredentialFact::Unwatched,
-            Some(source) => api.get_opt(&source.name).await?.map_or(CredentialFact::Missing, |sealed| fact(&sealed)),
+            Some(source) => api
+                .get_opt(&source.name)
+                .await?
+                .map_or(CredentialFact::Missing, |sealed| fact(&sealed)),
         };
         facts.insert(credential.name.clone(), fact);
     }
@@ -62,13 +65,25 @@ struct StatusCondition {
 }
 
 fn fact(sealed: &DynamicObject) -> CredentialFact {
-    let status = sealed.data.get("status").cloned().and_then(|status| serde_json::from_value::<Status>(status).ok());
+    let status = sealed
+        .data
+        .get("status")
+        .cloned()
+        .and_then(|status| serde_json::from_value::<Status>(status).ok());
     let Some(status) = status.filter(|status| status.observed_generation == sealed.metadata.generation) else {
         return CredentialFact::Pending;
     };
-    match status.conditions.into_iter().find(|condition| condition.type_ == "Synced") {
-        Some(synced) if synced.status == "True" => CredentialFact::Synced { revision: revision(sealed) },
-        Some(synced) if synced.status == "False" => CredentialFact::Failed { message: synced.message },
+    match status
+        .conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "Synced")
+    {
+        Some(synced) if synced.status == "True" => CredentialFact::Synced {
+            revision: revision(sealed),
+        },
+        Some(synced) if synced.status == "False" => CredentialFact::Failed {
+            message: synced.message,
+        },
         _ => CredentialFact::Pending,
     }
 }
@@ -84,8 +99,10 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let sorted: BTreeMap<_, _> = fields.iter().collect();
-            let fields: Vec<_> =
-                sorted.into_iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
+            let fields: Vec<_> = sorted
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value)))
+                .collect();
             format!("{{{}}}", fields.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
@@ -140,19 +157,40 @@ mod tests {
 
     #[test]
     fn only_a_status_of_the_stored_ciphertext_counts() {
-        let failed = CredentialFact::Failed { message: "no key could decrypt secret (token)".to_owned() };
+        let failed = CredentialFact::Failed {
+            message: "no key could decrypt secret (token)".to_owned(),
+        };
         let table = [
             ("no status", json!(null), CredentialFact::Pending),
-            ("no condition", json!({"observedGeneration": 2}), CredentialFact::Pending),
-            ("of the former ciphertext", synced("True", 1, ""), CredentialFact::Pending),
-            ("failure of the former ciphertext", synced("False", 1, "old"), CredentialFact::Pending),
+            (
+                "no condition",
+                json!({"observedGeneration": 2}),
+                CredentialFact::Pending,
+            ),
+            (
+                "of the former ciphertext",
+                synced("True", 1, ""),
+                CredentialFact::Pending,
+            ),
+            (
+                "failure of the former ciphertext",
+                synced("False", 1, "old"),
+                CredentialFact::Pending,
+            ),
             ("unknown", synced("Unknown", 2, ""), CredentialFact::Pending),
-            ("failed", synced("False", 2, "no key could decrypt secret (token)"), failed),
+            (
+                "failed",
+                synced("False", 2, "no key could decrypt secret (token)"),
+                failed,
+            ),
         ];
         for (name, status, expected) in table {
             assert_eq!(fact(&sealed(2, &status)), expected, "{name}");
         }
-        assert!(matches!(fact(&sealed(2, &synced("True", 2, ""))), CredentialFact::Synced { .. }));
+        assert!(matches!(
+            fact(&sealed(2, &synced("True", 2, ""))),
+            CredentialFact::Synced { .. }
+        ));
     }
 
     #[test]

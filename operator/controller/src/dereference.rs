@@ -30,7 +30,10 @@ pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<De
     };
     let credentials = credentials::facts(&context.client, &namespace, &endpoint.spec.credentials).await;
     let quotas = Api::<ResourceQuota>::namespaced(context.client.clone(), &namespace);
-    let quotas = quotas.list(&ListParams::default()).await.map_err(|source| failed("ResourceQuota", source))?;
+    let quotas = quotas
+        .list(&ListParams::default())
+        .await
+        .map_err(|source| failed("ResourceQuota", source))?;
     Ok(Dereferenced {
         facts: Facts {
             node_features: context.node_features.borrow().unwrap_or_default(),

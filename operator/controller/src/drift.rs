@@ -139,7 +139,11 @@ mod tests {
                 }}]),
                 false,
             ),
-            ("annotation on the child", edit(json!({"f:metadata": {"f:annotations": {"f:note": {}}}})), false),
+            (
+                "annotation on the child",
+                edit(json!({"f:metadata": {"f:annotations": {"f:note": {}}}})),
+                false,
+            ),
             (
                 "kubectl rollout restart",
                 edit(json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {
@@ -153,15 +157,23 @@ mod tests {
                 edit(container(&json!({"k:{\"name\":\"server\"}": {".": {}, "f:image": {}}}))),
                 false,
             ),
-            ("host network", edit(json!({"f:spec": {"f:template": {"f:spec": {"f:hostNetwork": {}}}}})), true),
+            (
+                "host network",
+                edit(json!({"f:spec": {"f:template": {"f:spec": {"f:hostNetwork": {}}}}})),
+                true,
+            ),
             (
                 "capability",
-                edit(container(&json!({"k:{\"name\":\"server\"}": {"f:securityContext": {"f:capabilities": {"f:add": {}}}}}))),
+                edit(container(
+                    &json!({"k:{\"name\":\"server\"}": {"f:securityContext": {"f:capabilities": {"f:add": {}}}}}),
+                )),
                 true,
             ),
             (
                 "another container",
-                edit(container(&json!({"k:{\"name\":\"evil\"}": {".": {}, "f:name": {}, "f:image": {}}}))),
+                edit(container(
+                    &json!({"k:{\"name\":\"evil\"}": {".": {}, "f:name": {}, "f:image": {}}}),
+                )),
                 true,
             ),
             (
@@ -176,7 +188,11 @@ mod tests {
                 }}]),
                 true,
             ),
-            ("data of a ConfigMap", edit(json!({"f:data": {"f:other.json": {}}})), true),
+            (
+                "data of a ConfigMap",
+                edit(json!({"f:data": {"f:other.json": {}}})),
+                true,
+            ),
             ("immutability of a ConfigMap", edit(json!({"f:immutable": {}})), true),
         ];
         for (name, others, drifted) in table {

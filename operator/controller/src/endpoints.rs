@@ -46,7 +46,11 @@ impl Endpoints {
     /// Endpoints of `namespace` that take a credential from the SealedSecret `name`.
     pub fn using_sealed_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
         self.references(namespace, |endpoint| {
-            let sources = endpoint.spec.credentials.iter().filter_map(|credential| credential.from.sealed_secret.as_ref());
+            let sources = endpoint
+                .spec
+                .credentials
+                .iter()
+                .filter_map(|credential| credential.from.sealed_secret.as_ref());
             sources.into_iter().any(|source| source.name == name)
         })
     }
@@ -72,11 +76,19 @@ impl Endpoints {
 /// Its footprint is what it may use by its spec, and, as long as the published one is larger, room for the pods that are
 /// still to be replaced.
 pub fn member(endpoint: &McpEndpoint, settings: &Settings) -> NamespaceMember {
-    let wanted = validate(endpoint, settings, &Facts::default()).ok().map(|valid| footprint(&valid));
-    let published = endpoint.status.as_ref().and_then(|status| quota::published(status.footprint.as_ref()?));
+    let wanted = validate(endpoint, settings, &Facts::default())
+        .ok()
+        .map(|valid| footprint(&valid));
+    let published = endpoint
+        .status
+        .as_ref()
+        .and_then(|status| quota::published(status.footprint.as_ref()?));
     let footprint = match (wanted, published) {
         (Some(wanted), Some(published)) => quota::hull(wanted, published),
         (one, other) => one.or(other).unwrap_or(Footprint::default()),
     };
-    NamespaceMember { footprint, quota: endpoint.spec.isolation.quota }
+    NamespaceMember {
+        footprint,
+        quota: endpoint.spec.isolation.quota,
+    }
 }

@@ -54,7 +54,10 @@ impl Error {
 
     /// Whether waiting does not help: the spec, or an object that it names, must change.
     pub const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Undecodable(_) | Self::Invalid(_) | Self::NameConflict { .. })
+        matches!(
+            self,
+            Self::Undecodable(_) | Self::Invalid(_) | Self::NameConflict { .. }
+        )
     }
 
     /// The API server's own words, when it refused a request for what the request says; its being overloaded,

@@ -39,7 +39,12 @@ impl Events {
 
     /// Publishes one event on `regarding`, naming `related` if there is such an object.
     pub async fn publish(&self, regarding: &ObjectReference, related: Option<ObjectReference>, occurrence: Occurrence) {
-        let Occurrence { type_, reason, action, note } = occurrence;
+        let Occurrence {
+            type_,
+            reason,
+            action,
+            note,
+        } = occurrence;
         let event = Event {
             type_,
             reason,
@@ -59,7 +64,9 @@ pub fn transitions(old: &[Condition], new: &[Condition]) -> Vec<Occurrence> {
         let before = conditions::get(old, &condition.type_);
         before.is_none_or(|before| before.status != condition.status || before.reason != condition.reason)
     });
-    changed.filter_map(|condition| occurrence(condition, conditions::get(old, &condition.type_).is_some())).collect()
+    changed
+        .filter_map(|condition| occurrence(condition, conditions::get(old, &condition.type_).is_some()))
+        .collect()
 }
 
 fn occurrence(condition: &Condition, seen_before: bool) -> Option<Occurrence> {
@@ -113,13 +120,24 @@ mod tests {
     fn conditions(list: &[(&str, bool, &str)]) -> Vec<Condition> {
         let mut conditions = vec![];
         for (type_, status, reason) in list {
-            sallyport_api::conditions::set(&mut conditions, type_, *status, reason, "m", None, Timestamp::UNIX_EPOCH);
+            sallyport_api::conditions::set(
+                &mut conditions,
+                type_,
+                *status,
+                reason,
+                "m",
+                None,
+                Timestamp::UNIX_EPOCH,
+            );
         }
         conditions
     }
 
     fn reasons_of(old: &[Condition], new: &[Condition]) -> Vec<(EventType, String)> {
-        transitions(old, new).into_iter().map(|occurrence| (occurrence.type_, occurrence.reason)).collect()
+        transitions(old, new)
+            .into_iter()
+            .map(|occurrence| (occurrence.type_, occurrence.reason))
+            .collect()
     }
 
     #[test]
@@ -130,7 +148,10 @@ mod tests {
             (types::CREDENTIALS_READY, true, reasons::CREDENTIALS_SYNCED),
             (types::QUOTA_SUFFICIENT, true, reasons::QUOTA_AVAILABLE),
         ]);
-        assert_eq!(reasons_of(&[], &new), [(EventType::Normal, reasons::PROGRESSING.to_owned())]);
+        assert_eq!(
+            reasons_of(&[], &new),
+            [(EventType::Normal, reasons::PROGRESSING.to_owned())]
+        );
         assert_eq!(reasons_of(&new, &new), []);
         let failed = conditions(&[
             (types::READY, false, reasons::UNSEAL_FAILED),

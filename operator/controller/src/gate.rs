@@ -16,7 +16,9 @@ use tower::{BoxError, Layer, Service};
 
 /// A write without the lease.
 #[derive(Debug, thiserror::Error)]
-#[error("this replica does not hold the lease, so it must not write; another replica does, or the API server is out of reach")]
+#[error(
+    "this replica does not hold the lease, so it must not write; another replica does, or the API server is out of reach"
+)]
 pub struct NotLeading;
 
 /// The side that opens the gate.
@@ -52,7 +54,10 @@ impl<S> Layer<S> for WriteGate {
     type Service = Gated<S>;
 
     fn layer(&self, inner: S) -> Gated<S> {
-        Gated { inner, gate: self.clone() }
+        Gated {
+            inner,
+            gate: self.clone(),
+        }
     }
 }
 
@@ -118,7 +123,12 @@ mod tests {
     async fn reads_pass_and_writes_wait_for_the_lease() {
         let (grant, gate) = gate(Counter::default());
         assert!(send(&gate, Method::GET, Duration::ZERO).await.is_ok());
-        assert!(send(&gate, Method::PATCH, Duration::ZERO).await.unwrap_err().is::<NotLeading>());
+        assert!(
+            send(&gate, Method::PATCH, Duration::ZERO)
+                .await
+                .unwrap_err()
+                .is::<NotLeading>()
+        );
         grant.until(Instant::now() + Duration::from_secs(10));
         assert!(send(&gate, Method::PATCH, Duration::ZERO).await.is_ok());
         assert_eq!(gate.writes.get(), 1);
@@ -128,7 +138,17 @@ mod tests {
     async fn a_write_under_way_is_given_up_when_the_lease_runs_out() {
         let (grant, gate) = gate(Counter::default());
         grant.until(Instant::now() + Duration::from_secs(10));
-        assert!(send(&gate, Method::PUT, Duration::from_secs(11)).await.unwrap_err().is::<NotLeading>());
-        assert!(send(&gate, Method::DELETE, Duration::ZERO).await.unwrap_err().is::<NotLeading>());
+        assert!(
+            send(&gate, Method::PUT, Duration::from_secs(11))
+                .await
+                .unwrap_err()
+                .is::<NotLeading>()
+        );
+        assert!(
+            send(&gate, Method::DELETE, Duration::ZERO)
+                .await
+                .unwrap_err()
+                .is::<NotLeading>()
+        );
     }
 }

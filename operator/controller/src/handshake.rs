@@ -42,13 +42,19 @@ pub enum HandshakeError {
 ///
 /// See [`HandshakeError`].
 pub async fn fetch(address: SocketAddr) -> Result<ServerInfo, HandshakeError> {
-    timeout(DEADLINE, exchange(address)).await.map_err(|_| HandshakeError::Timeout)?
+    timeout(DEADLINE, exchange(address))
+        .await
+        .map_err(|_| HandshakeError::Timeout)?
 }
 
 async fn exchange(address: SocketAddr) -> Result<ServerInfo, HandshakeError> {
     let stream = TcpStream::connect(address).await.map_err(HandshakeError::Connect)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(HandshakeError::Http)?;
-    let request = Request::get(PATH).header(HOST, address.to_string()).body(Empty::<Bytes>::new());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(HandshakeError::Http)?;
+    let request = Request::get(PATH)
+        .header(HOST, address.to_string())
+        .body(Empty::<Bytes>::new());
     let request = request.map_err(|_| HandshakeError::Unreadable)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(HandshakeError::Http)?;
@@ -75,7 +81,10 @@ async fn exchange(address: SocketAddr) -> Result<ServerInfo, HandshakeError> {
 }
 
 fn plain(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_TEXT).collect()
+    text.chars()
+        .filter(|character| !character.is_control())
+        .take(MAX_TEXT)
+        .collect()
 }
 
 #[cfg(test)]
@@ -88,7 +97,10 @@ mod tests {
         let name = format!("every\\nthing{}", "x".repeat(500));
         let body = format!(r#"{{"name":"{name}","version":"1.0","protocolVersion":"2025-11-25"}}"#);
         let info = fetch(sidecar("200 OK", body).await).await.unwrap();
-        assert!(info.name.starts_with("everything") && info.name.len() == MAX_TEXT, "{info:?}");
+        assert!(
+            info.name.starts_with("everything") && info.name.len() == MAX_TEXT,
+            "{info:?}"
+        );
         assert_eq!(info.protocol_version, "2025-11-25");
     }
 

@@ -20,7 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// The lease was held and could not be renewed in time.
 #[derive(Debug, thiserror::Error)]
-#[error("lost the lease {name}: it was not renewed within {deadline:?}; the process ends so that another replica can lead")]
+#[error(
+    "lost the lease {name}: it was not renewed within {deadline:?}; the process ends so that another replica can lead"
+)]
 pub struct Lost {
     name: String,
     deadline: Duration,
@@ -33,7 +35,9 @@ pub fn claim(stored: &Lease, holder: &str, ttl: Duration, unchanged_for: Duratio
     let spec = stored.spec.clone().unwrap_or_default();
     let holder_of_lease = spec.holder_identity.as_deref().filter(|identity| !identity.is_empty());
     let mine = holder_of_lease == Some(holder);
-    let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let duration = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     let expired = unchanged_for >= duration.map_or(ttl, Duration::from_secs);
     if holder_of_lease.is_some() && !mine && !expired {
         return None;
@@ -46,7 +50,11 @@ pub fn claim(stored: &Lease, holder: &str, ttl: Duration, unchanged_for: Duratio
             lease_duration_seconds: i32::try_from(ttl.as_secs()).ok(),
             acquire_time: if mine { spec.acquire_time } else { Some(MicroTime(now)) },
             renew_time: Some(MicroTime(now)),
-            lease_transitions: Some(if mine { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if mine {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             ..LeaseSpec::default()
         }),
     })
@@ -145,13 +153,18 @@ impl Elector {
     }
 
     fn lost(&self, deadline: Duration) -> Lost {
-        Lost { name: self.name.clone(), deadline }
+        Lost {
+            name: self.name.clone(),
+            deadline,
+        }
     }
 
     /// One attempt to hold the lease; true when it is held, and then the gate is open.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, AttemptError> {
         let sent = Instant::now();
-        let held = timeout(self.ttl / 3, self.exchange(seen)).await.map_err(|_| AttemptError::Timeout)??;
+        let held = timeout(self.ttl / 3, self.exchange(seen))
+            .await
+            .map_err(|_| AttemptError::Timeout)??;
         if held {
             self.grant.until(sent + self.ttl * 2 / 3);
         }
@@ -168,7 +181,10 @@ impl Elector {
         });
         let resource_version = stored.resource_version();
         let known = seen.take().filter(|known| known.resource_version == resource_version);
-        let known = known.unwrap_or_else(|| Seen { resource_version: resource_version.clone(), since: Instant::now() });
+        let known = known.unwrap_or_else(|| Seen {
+            resource_version: resource_version.clone(),
+            since: Instant::now(),
+        });
         let unchanged_for = known.since.elapsed();
         *seen = Some(known);
         let Some(next) = claim(&stored, &self.holder, self.ttl, unchanged_for, Timestamp::now()) else {
@@ -257,9 +273,19 @@ mod tests {
             ("without duration, expired", lease(Some("other"), None), 15, Some(4)),
         ];
         for (name, stored, unchanged, transitions) in table {
-            let next = claim(&stored, "me", TTL, Duration::from_secs(unchanged), Timestamp::UNIX_EPOCH);
+            let next = claim(
+                &stored,
+                "me",
+                TTL,
+                Duration::from_secs(unchanged),
+                Timestamp::UNIX_EPOCH,
+            );
             let spec = next.and_then(|lease| lease.spec);
-            assert_eq!(spec.as_ref().and_then(|spec| spec.lease_transitions), transitions, "{name}");
+            assert_eq!(
+                spec.as_ref().and_then(|spec| spec.lease_transitions),
+                transitions,
+                "{name}"
+            );
             let holder = spec.and_then(|spec| spec.holder_identity);
             assert_eq!(holder.as_deref(), transitions.map(|_| "me"), "{name}");
         }
@@ -284,7 +310,10 @@ mod tests {
     async fn a_released_lease_is_taken_at_once_and_a_crashed_one_after_its_duration() {
         let api = ApiServer::default();
         let (first, _gate) = elector(&api, "first");
-        first.lead(std::future::pending(), std::future::ready(())).await.unwrap();
+        first
+            .lead(std::future::pending(), std::future::ready(()))
+            .await
+            .unwrap();
         let begun = Instant::now();
         let (second, _gate) = elector(&api, "second");
         second.acquire().await;

@@ -63,13 +63,17 @@ impl Ledger {
 
     /// Remembers that the endpoint's orphans are gone.
     pub fn pruned(&self, namespace: &str, endpoint: &str, children: u64) {
-        self.lock().pruned.insert((namespace.to_owned(), endpoint.to_owned()), children);
+        self.lock()
+            .pruned
+            .insert((namespace.to_owned(), endpoint.to_owned()), children);
     }
 
     /// Forgets the children of an endpoint, which all have its name. What namespaces share has names of its own.
     pub fn forget(&self, namespace: &str, endpoint: &str) {
         let mut inner = self.lock();
-        inner.applied.retain(|key, _| key.namespace != namespace || key.name != endpoint);
+        inner
+            .applied
+            .retain(|key, _| key.namespace != namespace || key.name != endpoint);
         inner.pruned.remove(&(namespace.to_owned(), endpoint.to_owned()));
     }
 
@@ -132,8 +136,14 @@ mod tests {
             of(&object)
         };
         assert_eq!(with(|object| object["status"] = json!({})), of(&stored));
-        assert_eq!(with(|object| object["metadata"]["resourceVersion"] = json!("2")), of(&stored));
-        assert_eq!(with(|object| object["metadata"]["annotations"] = json!({"a": "b"})), of(&stored));
+        assert_eq!(
+            with(|object| object["metadata"]["resourceVersion"] = json!("2")),
+            of(&stored)
+        );
+        assert_eq!(
+            with(|object| object["metadata"]["annotations"] = json!({"a": "b"})),
+            of(&stored)
+        );
         assert_ne!(with(|object| object["spec"]["hard"]["pods"] = json!("2")), of(&stored));
         assert_ne!(with(|object| object["metadata"]["labels"] = json!({})), of(&stored));
         assert_ne!(with(|object| object["metadata"]["uid"] = json!("v")), of(&stored));
@@ -147,7 +157,11 @@ mod tests {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
-        let entry = Entry { uid: None, desired: 1, stored: 2 };
+        let entry = Entry {
+            uid: None,
+            desired: 1,
+            stored: 2,
+        };
         for (namespace, name) in [("a", "demo"), ("a", "other"), ("b", "demo")] {
             ledger.record(key(namespace, name), entry.clone());
         }

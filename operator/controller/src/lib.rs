@@ -34,4 +34,6 @@ pub mod telemetry;
 pub mod watch;
 
 #[cfg(test)]
+mod operator_tests;
+#[cfg(test)]
 mod testing;

@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     }
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run::run(*args).await {
+    match Box::pin(run::run(*args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let source = std::error::Error::source(&error).map(ToString::to_string);

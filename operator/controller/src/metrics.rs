@@ -55,13 +55,33 @@ impl Default for Metrics {
             drift: Family::default(),
         };
         let mut registry = Registry::with_prefix("sallyport");
-        registry.register("leader", "1 on the replica that holds the lease", metrics.leader.clone());
-        registry.register("api_writes", "Writes sent to the API server, leases not counted", metrics.writes.clone());
+        registry.register(
+            "leader",
+            "1 on the replica that holds the lease",
+            metrics.leader.clone(),
+        );
+        registry.register(
+            "api_writes",
+            "Writes sent to the API server, leases not counted",
+            metrics.writes.clone(),
+        );
         registry.register("reconciles", "Reconciles that began", metrics.reconciles.clone());
-        registry.register("reconciles_in_flight", "Reconciles under way", metrics.in_flight.clone());
+        registry.register(
+            "reconciles_in_flight",
+            "Reconciles under way",
+            metrics.in_flight.clone(),
+        );
         registry.register("reconcile_errors", "Reconciles that failed", metrics.errors.clone());
-        registry.register("reconcile_duration_seconds", "How long reconciles took", metrics.duration.clone());
-        registry.register("drift_repairs", "Children put right after others changed them", metrics.drift.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "How long reconciles took",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "drift_repairs",
+            "Children put right after others changed them",
+            metrics.drift.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -96,7 +116,11 @@ impl Metrics {
 
     /// Counts a reconcile that failed.
     pub fn failed(&self, category: &str) {
-        self.errors.get_or_create(&Category { category: category.to_owned() }).inc();
+        self.errors
+            .get_or_create(&Category {
+                category: category.to_owned(),
+            })
+            .inc();
     }
 
     /// Counts a child that was put right.

@@ -21,13 +21,7 @@ use kube::{
 };
 use sallyport_api::labels;
 use sallyport_render::{NamespaceChildren, NamespaceMember, render_namespace};
-use std::{
-    collections::HashMap,
-    fmt::Debug,
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until, timeout},
@@ -37,7 +31,7 @@ use tokio::{
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long a namespace must have been without endpoints, pods and Deployments before its fence goes.
 const GRACE: Duration = Duration::from_secs(10);
-const RESYNC: Duration = Duration::from_secs(45 * 60);
+const RESYNC: Duration = Duration::from_mins(45);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Ensures the fence and the quota of a namespace that holds endpoints.
@@ -86,7 +80,10 @@ pub async fn run(context: Arc<Context>, mut requests: UnboundedReceiver<String>,
     let mut due: HashMap<String, Instant> = HashMap::new();
     let mut empty: HashMap<String, Instant> = HashMap::new();
     loop {
-        let next = due.iter().min_by_key(|(_, at)| **at).map(|(namespace, at)| (namespace.clone(), *at));
+        let next = due
+            .iter()
+            .min_by_key(|(_, at)| **at)
+            .map(|(namespace, at)| (namespace.clone(), *at));
         let timer: OptionFuture<_> = next.as_ref().map(|(_, at)| sleep_until(*at)).into();
         tokio::select! {
             () = &mut shutdown => return,

@@ -16,7 +16,11 @@ use tokio::sync::watch::Sender;
 /// Without the right to list nodes, nothing is supported: asking a node for what it cannot do stops the pod.
 pub async fn follow(client: Client, features: Sender<Option<NodeFeatures>>) {
     let mut nodes = Nodes::default();
-    let mut events = pin!(watch::events(Api::<Node>::all(client), watcher::Config::default(), "Node"));
+    let mut events = pin!(watch::events(
+        Api::<Node>::all(client),
+        watcher::Config::default(),
+        "Node"
+    ));
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -72,7 +76,10 @@ impl Nodes {
 
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn features(node: &Node) -> NodeFeatures {
@@ -80,11 +87,16 @@ fn features(node: &Node) -> NodeFeatures {
         return NodeFeatures::default();
     };
     // The handler without a name is the default one, which endpoint pods run on.
-    let default_handler = status.runtime_handlers.iter().flatten().find(|handler| {
-        handler.name.as_deref().unwrap_or_default().is_empty()
-    });
+    let default_handler = status
+        .runtime_handlers
+        .iter()
+        .flatten()
+        .find(|handler| handler.name.as_deref().unwrap_or_default().is_empty());
     let user_namespaces = default_handler.and_then(|handler| handler.features.as_ref()?.user_namespaces);
-    let supplemental_groups_policy = status.features.as_ref().and_then(|node| node.supplemental_groups_policy);
+    let supplemental_groups_policy = status
+        .features
+        .as_ref()
+        .and_then(|node| node.supplemental_groups_policy);
     NodeFeatures {
         user_namespaces: user_namespaces.unwrap_or(false),
         supplemental_groups_policy: supplemental_groups_policy.unwrap_or(false),
@@ -111,8 +123,11 @@ mod tests {
         .unwrap()
     }
 
-    fn able(able: bool) -> Option<NodeFeatures> {
-        Some(NodeFeatures { user_namespaces: able, supplemental_groups_policy: able })
+    fn features(able: bool) -> NodeFeatures {
+        NodeFeatures {
+            user_namespaces: able,
+            supplemental_groups_policy: able,
+        }
     }
 
     #[test]
@@ -120,10 +135,10 @@ mod tests {
         let mut nodes = Nodes::default();
         assert_eq!(nodes.take(Event::Init), None);
         assert_eq!(nodes.take(Event::InitApply(node("a", true, true))), None);
-        assert_eq!(nodes.take(Event::InitDone), able(true));
-        assert_eq!(nodes.take(Event::Apply(node("b", false, false))), able(true));
-        assert_eq!(nodes.take(Event::Apply(node("b", true, false))), able(false));
-        assert_eq!(nodes.take(Event::Delete(node("b", true, false))), able(true));
-        assert_eq!(nodes.take(Event::Delete(node("a", true, true))), able(false));
+        assert_eq!(nodes.take(Event::InitDone), Some(features(true)));
+        assert_eq!(nodes.take(Event::Apply(node("b", false, false))), Some(features(true)));
+        assert_eq!(nodes.take(Event::Apply(node("b", true, false))), Some(features(false)));
+        assert_eq!(nodes.take(Event::Delete(node("b", true, false))), Some(features(true)));
+        assert_eq!(nodes.take(Event::Delete(node("a", true, true))), Some(features(false)));
     }
 }

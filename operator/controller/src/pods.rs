@@ -16,14 +16,19 @@ pub struct Diagnosis {
 
 /// The plainest cause among `pods`, newest pods first.
 pub fn diagnose(pods: &[Pod]) -> Option<Diagnosis> {
-    let mut newest: Vec<_> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    let mut newest: Vec<_> = pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .collect();
     newest.sort_by_key(|pod| std::cmp::Reverse(pod.creation_timestamp().map(|created| created.0)));
     newest.into_iter().find_map(of_pod)
 }
 
 /// Address of a pod that is ready, the newest of them.
 pub fn ready_address(pods: &[Pod]) -> Option<IpAddr> {
-    let ready = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && has_condition(pod, "Ready", "True"));
+    let ready = pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && has_condition(pod, "Ready", "True"));
     let newest = ready.max_by_key(|pod| pod.creation_timestamp().map(|created| created.0))?;
     newest.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
@@ -37,12 +42,16 @@ fn of_pod(pod: &Pod) -> Option<Diagnosis> {
         .and_then(|condition| condition.message.as_ref())
         .map(|message| format!("no node takes the pod: {message}"));
     let failed = (status.phase.as_deref() == Some("Failed")).then(|| {
-        let why = [&status.reason, &status.message].map(|part| part.clone().unwrap_or_default()).join(": ");
+        let why = [&status.reason, &status.message]
+            .map(|part| part.clone().unwrap_or_default())
+            .join(": ");
         format!("the pod failed: {why}")
     });
     let init = status.init_container_statuses.iter().flatten();
     let containers = init.chain(status.container_statuses.iter().flatten());
-    let message = unschedulable.or(failed).or_else(|| containers.into_iter().find_map(of_container))?;
+    let message = unschedulable
+        .or(failed)
+        .or_else(|| containers.into_iter().find_map(of_container))?;
     Some(Diagnosis {
         reason: reasons::CONTAINER_NOT_STARTING,
         message,
@@ -57,7 +66,9 @@ fn of_container(status: &ContainerStatus) -> Option<String> {
         "PodInitializing" | "ContainerCreating" => None,
         // The kubelet alternates between these two; only the second part says why.
         "ImagePullBackOff" | "ErrImagePull" => {
-            let why = message.split_once("ErrImagePull: ").map_or(message.as_str(), |(_, why)| why);
+            let why = message
+                .split_once("ErrImagePull: ")
+                .map_or(message.as_str(), |(_, why)| why);
             Some(format!("the image of container {name} cannot be pulled: {why}"))
         }
         // The kubelet's message counts the back-off up; how the container ended is what matters.
@@ -67,7 +78,9 @@ fn of_container(status: &ContainerStatus) -> Option<String> {
                 let reason = ended.reason.as_deref().unwrap_or("Error");
                 format!(" with exit code {} ({reason})", ended.exit_code)
             });
-            Some(format!("container {name} ends again and again{how}; kubectl logs -c {name} --previous shows why"))
+            Some(format!(
+                "container {name} ends again and again{how}; kubectl logs -c {name} --previous shows why"
+            ))
         }
         reason => Some(format!("container {name} does not start: {reason}: {message}")),
     }
@@ -75,7 +88,10 @@ fn of_container(status: &ContainerStatus) -> Option<String> {
 
 fn has_condition(pod: &Pod, type_: &str, value: &str) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == type_ && condition.status == value)
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == type_ && condition.status == value)
 }
 
 #[cfg(test)]
@@ -85,7 +101,8 @@ mod tests {
 
     fn pod(created: u8, status: &Value) -> Pod {
         let created = format!("2026-01-01T00:00:0{created}Z");
-        serde_json::from_value(json!({"metadata": {"name": "demo-1", "creationTimestamp": created}, "status": status})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "demo-1", "creationTimestamp": created}, "status": status}))
+            .unwrap()
     }
 
     fn waiting(reason: &str, message: &str) -> Value {
@@ -100,8 +117,14 @@ mod tests {
     fn each_cause_reads_plainly_and_without_counters() {
         let pull = "Back-off pulling image \"x\": ErrImagePull: rpc error: not found";
         let table = [
-            (waiting("ImagePullBackOff", pull), "the image of container server cannot be pulled: rpc error: not found"),
-            (waiting("ErrImagePull", "rpc error: not found"), "the image of container server cannot be pulled: rpc error: not found"),
+            (
+                waiting("ImagePullBackOff", pull),
+                "the image of container server cannot be pulled: rpc error: not found",
+            ),
+            (
+                waiting("ErrImagePull", "rpc error: not found"),
+                "the image of container server cannot be pulled: rpc error: not found",
+            ),
             (
                 waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container=server"),
                 "container server ends again and again with exit code 1 (Error); kubectl logs -c server --previous shows why",
@@ -128,7 +151,11 @@ mod tests {
     #[test]
     fn the_newest_ready_pod_is_asked() {
         let ready = |ip: &str, ready: &str| json!({"podIP": ip, "conditions": [{"type": "Ready", "status": ready}]});
-        let pods = [pod(1, &ready("10.0.0.1", "True")), pod(2, &ready("10.0.0.2", "True")), pod(3, &ready("10.0.0.3", "False"))];
+        let pods = [
+            pod(1, &ready("10.0.0.1", "True")),
+            pod(2, &ready("10.0.0.2", "True")),
+            pod(3, &ready("10.0.0.3", "False")),
+        ];
         assert_eq!(ready_address(&pods), Some("10.0.0.2".parse().unwrap()));
         assert_eq!(ready_address(&[]), None);
     }

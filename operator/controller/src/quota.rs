@@ -21,8 +21,17 @@ pub struct Shortfall {
 
 impl fmt::Display for Shortfall {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { quota, resource, needed, left, hard } = self;
-        write!(formatter, "needs {needed} more of {resource}, quota {quota} has {left} left of {hard}")
+        let Self {
+            quota,
+            resource,
+            needed,
+            left,
+            hard,
+        } = self;
+        write!(
+            formatter,
+            "needs {needed} more of {resource}, quota {quota} has {left} left of {hard}"
+        )
     }
 }
 
@@ -44,7 +53,9 @@ pub fn shortfalls(
     };
     let foreign = quotas.iter().filter(|quota| quota.name_any() != labels::QUOTA);
     let counting = foreign.filter(|quota| counts_endpoint_pods(quota, priority_class));
-    counting.flat_map(|quota| of_quota(quota, missing_pods, needed)).collect()
+    counting
+        .flat_map(|quota| of_quota(quota, missing_pods, needed))
+        .collect()
 }
 
 fn of_quota(quota: &ResourceQuota, pods: i64, needed: Amounts) -> Vec<Shortfall> {
@@ -99,15 +110,27 @@ impl Unit {
 
     fn read(self, quantity: &Quantity) -> Option<i64> {
         let amount = Amount::new(&*quantity.0);
-        let number = if matches!(self, Self::Cpu) { amount.milli() } else { amount.units() };
+        let number = if matches!(self, Self::Cpu) {
+            amount.milli()
+        } else {
+            amount.units()
+        };
         i64::try_from(number.ok()?).ok()
     }
 
     fn write(self, number: i64) -> String {
         match self {
             Self::Pods => number.to_string(),
-            Self::Cpu => Amounts { cpu_milli: number, ..Amounts::default() }.cpu(),
-            Self::Memory | Self::EphemeralStorage => Amounts { memory_bytes: number, ..Amounts::default() }.memory(),
+            Self::Cpu => Amounts {
+                cpu_milli: number,
+                ..Amounts::default()
+            }
+            .cpu(),
+            Self::Memory | Self::EphemeralStorage => Amounts {
+                memory_bytes: number,
+                ..Amounts::default()
+            }
+            .memory(),
         }
     }
 }
@@ -123,7 +146,10 @@ fn counts_endpoint_pods(quota: &ResourceQuota, priority_class: &str) -> bool {
         values: None,
     };
     let scopes = spec.scopes.iter().flatten().map(exists);
-    let selected = spec.scope_selector.iter().flat_map(|selector| selector.match_expressions.clone().unwrap_or_default());
+    let selected = spec
+        .scope_selector
+        .iter()
+        .flat_map(|selector| selector.match_expressions.clone().unwrap_or_default());
     scopes.chain(selected).all(|requirement| {
         let listed = requirement.values.iter().flatten().any(|value| value == priority_class);
         match (requirement.scope_name.as_str(), requirement.operator.as_str()) {
@@ -171,7 +197,7 @@ pub fn published(footprint: &v1alpha1::Footprint) -> Option<Footprint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn footprint(pods: i64, cpu_milli: i64, memory_mib: i64) -> Footprint {
         let amounts = Amounts {
@@ -182,7 +208,7 @@ mod tests {
         Footprint { pods, amounts }
     }
 
-    fn quota(spec: serde_json::Value, hard: serde_json::Value, used: serde_json::Value) -> ResourceQuota {
+    fn quota(spec: &Value, hard: &Value, used: &Value) -> ResourceQuota {
         let object = json!({"metadata": {"name": "team-a"}, "spec": spec, "status": {"hard": hard, "used": used}});
         serde_json::from_value(object).unwrap()
     }
@@ -197,7 +223,7 @@ mod tests {
         let hard = json!({"limits.cpu": "1", "requests.memory": "1Gi", "pods": "10", "services": "0"});
         let used = json!({"limits.cpu": "700m", "requests.memory": "512Mi", "pods": "8"});
         assert_eq!(
-            missing(quota(json!({}), hard, used), 0),
+            missing(quota(&json!({}), &hard, &used), 0),
             [
                 "needs 1200m more of limits.cpu, quota team-a has 300m left of 1",
                 "needs 3 more of pods, quota team-a has 2 left of 10",
@@ -208,15 +234,24 @@ mod tests {
 
     #[test]
     fn pods_that_run_already_are_not_needed_again() {
-        let full = |used: &str| quota(json!({}), json!({"limits.cpu": "1200m"}), json!({"limits.cpu": used}));
+        let full = |used: &str| {
+            quota(
+                &json!({}),
+                &json!({"limits.cpu": "1200m"}),
+                &json!({"limits.cpu": used}),
+            )
+        };
         assert_eq!(missing(full("800m"), 2), [""; 0]);
-        assert_eq!(missing(full("900m"), 2), ["needs 400m more of limits.cpu, quota team-a has 300m left of 1200m"]);
+        assert_eq!(
+            missing(full("900m"), 2),
+            ["needs 400m more of limits.cpu, quota team-a has 300m left of 1200m"]
+        );
         assert_eq!(missing(full("1200m"), 3), [""; 0]);
     }
 
     #[test]
     fn only_quotas_whose_scopes_take_in_endpoint_pods_count() {
-        let selector = |operator: &str, values: serde_json::Value| {
+        let selector = |operator: &str, values: Value| {
             json!({"scopeSelector": {"matchExpressions": [
                 {"scopeName": "PriorityClass", "operator": operator, "values": values},
             ]}})
@@ -227,7 +262,11 @@ mod tests {
             ("not terminating", json!({"scopes": ["NotTerminating"]}), true),
             ("best effort", json!({"scopes": ["BestEffort"]}), false),
             ("terminating", json!({"scopes": ["Terminating"]}), false),
-            ("cross-namespace affinity", json!({"scopes": ["CrossNamespacePodAffinity"]}), false),
+            (
+                "cross-namespace affinity",
+                json!({"scopes": ["CrossNamespacePodAffinity"]}),
+                false,
+            ),
             ("our class", selector("In", json!(["sallyport-endpoint"])), true),
             ("another class", selector("In", json!(["batch"])), false),
             ("not another class", selector("NotIn", json!(["batch"])), true),
@@ -236,7 +275,7 @@ mod tests {
             ("no class", selector("DoesNotExist", json!([])), false),
         ];
         for (name, spec, counts) in table {
-            let quota = quota(spec, json!({"pods": "0"}), json!({"pods": "0"}));
+            let quota = quota(&spec, &json!({"pods": "0"}), &json!({"pods": "0"}));
             assert_eq!(!missing(quota, 0).is_empty(), counts, "{name}");
         }
     }

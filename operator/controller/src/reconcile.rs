@@ -16,15 +16,8 @@ use crate::{
     status::{self, Observed, Rollout},
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::{
-    Api, Resource, ResourceExt,
-    api::ListParams,
-    runtime::controller::Action,
-};
-use sallyport_api::{
-    McpEndpoint, McpEndpointStatus, labels,
-    v1alpha1::ServerInfo,
-};
+use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::controller::Action};
+use sallyport_api::{McpEndpoint, McpEndpointStatus, labels, v1alpha1::ServerInfo};
 use sallyport_render::{
     Applied, Children, CredentialFact, Footprint, Prepared, ValidatedEndpoint, footprint, hardening, render, validate,
 };
@@ -34,9 +27,9 @@ use tokio::time::timeout;
 /// Longest time that one reconcile may take; shorter than the pod's grace period, so that shutdown waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Heals what a lost event left; the watches do the work.
-const RESYNC: Duration = Duration::from_secs(45 * 60);
+const RESYNC: Duration = Duration::from_mins(45);
 /// The foreign object of a name conflict is not watched.
-const NAME_CONFLICT_RETRY: Duration = Duration::from_secs(120);
+const NAME_CONFLICT_RETRY: Duration = Duration::from_mins(2);
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(3);
 
 /// Brings the cluster to what the endpoint asks for and reports.
@@ -80,7 +73,8 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, Error> {
     let Some(endpoint) = decode(object, context).await? else {
         return Ok(Action::await_change());
     };
-    let outcome = advance(&endpoint, context).await;
+    // On the heap, as are its parts: objects of every kind would make each task tens of kilobytes large.
+    let outcome = Box::pin(advance(&endpoint, context)).await;
     if let Err(error) = &outcome {
         report_failure(&endpoint, error, context).await;
     }
@@ -96,7 +90,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     let children = render(&valid);
     // Apply (client): fences first, workload last and only with its credentials, then prune.
     let withhold = !found.facts.credentials.values().all(CredentialFact::is_ready);
-    let applied = apply_all(context, &valid, children, withhold).await?;
+    let applied = Box::pin(apply_all(context, &valid, children, withhold)).await?;
     // Status (client for what the workload became; computed purely; written only when different).
     let deployment = workload(context, &valid, &applied).await?;
     let rollout = Rollout::of(deployment.as_ref());
@@ -104,9 +98,16 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     let pods = pods_if_needed(context, &valid, &rollout, &old).await?;
     let server = server_info(context, &rollout, &old, &pods).await;
     let footprint = current_footprint(&valid, &rollout, &old);
-    let running = deployment.as_ref().and_then(|deployment| deployment.status.as_ref()?.replicas).unwrap_or(0);
-    let shortfalls =
-        quota::shortfalls(&found.quotas, footprint, i64::from(running), &context.settings.priority_class);
+    let running = deployment
+        .as_ref()
+        .and_then(|deployment| deployment.status.as_ref()?.replicas)
+        .unwrap_or(0);
+    let shortfalls = quota::shortfalls(
+        &found.quotas,
+        footprint,
+        i64::from(running),
+        &context.settings.priority_class,
+    );
     let next = status::compute(
         &old,
         endpoint.meta().generation.unwrap_or_default(),
@@ -127,7 +128,11 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     );
     publish(endpoint, &old, &next, context).await?;
     let waits_for_server = rollout.is_available() && next.server.is_none();
-    Ok(Action::requeue(jittered(if waits_for_server { HANDSHAKE_RETRY } else { RESYNC })))
+    Ok(Action::requeue(jittered(if waits_for_server {
+        HANDSHAKE_RETRY
+    } else {
+        RESYNC
+    })))
 }
 
 /// The endpoint as it is now; `None` when it is gone or going, and then nothing is created for it any more.
@@ -140,15 +145,12 @@ async fn decode(object: &Guarded, context: &Context) -> Result<Option<McpEndpoin
         name: name.clone(),
         source: Box::new(source),
     })?;
-    match live.map(|guarded| guarded.0) {
-        None => {
-            forget(context, &namespace, &name);
-            Ok(None)
-        }
-        Some(Ok(endpoint)) if endpoint.metadata.deletion_timestamp.is_some() => Ok(None),
-        Some(Ok(endpoint)) => Ok(Some(endpoint)),
-        Some(Err(invalid)) => Err(Error::Undecodable(Box::new(invalid))),
-    }
+    let Some(live) = live else {
+        forget(context, &namespace, &name);
+        return Ok(None);
+    };
+    let endpoint = live.0.map_err(|invalid| Error::Undecodable(Box::new(invalid)))?;
+    Ok(endpoint.metadata.deletion_timestamp.is_none().then_some(endpoint))
 }
 
 /// No namespace loses its fence while this runs.
@@ -161,9 +163,19 @@ async fn apply_all(
     let _fence_stays = context.removal.read().await;
     let (namespace, name) = (endpoint.namespace(), endpoint.name());
     namespace::ensure(context, namespace).await?;
-    let wanted = children.documents().and_then(|documents| ledger::desired(&documents)).unwrap_or_default();
-    let uid = children.service.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).next();
-    let applied = apply::children(context, children, withhold).await?;
+    let wanted = children
+        .documents()
+        .and_then(|documents| ledger::desired(&documents))
+        .unwrap_or_default();
+    let uid = children
+        .service
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .map(|owner| owner.uid.clone())
+        .next();
+    let applied = Box::pin(apply::children(context, children, withhold)).await?;
     if let Some(uid) = uid.filter(|_| !context.ledger.is_pruned(namespace, name, wanted)) {
         apply::prune(context, namespace, name, &uid).await?;
         context.ledger.pruned(namespace, name, wanted);
@@ -248,7 +260,11 @@ fn posture(applied: &Children<Applied>) -> Option<sallyport_api::v1alpha1::Postu
 }
 
 fn diagnosis(rollout: &Rollout, pods: &[Pod]) -> Option<Diagnosis> {
-    if rollout.is_available() { None } else { pods::diagnose(pods) }
+    if rollout.is_available() {
+        None
+    } else {
+        pods::diagnose(pods)
+    }
 }
 
 async fn report_failure(endpoint: &McpEndpoint, error: &Error, context: &Context) {
@@ -278,7 +294,10 @@ async fn publish(
         context.look_at_namespace(&endpoint.namespace().unwrap_or_default());
     }
     for occurrence in events::transitions(&old.conditions, &next.conditions) {
-        context.events.publish(&endpoint.object_ref(&()), None, occurrence).await;
+        context
+            .events
+            .publish(&endpoint.object_ref(&()), None, occurrence)
+            .await;
     }
     Ok(())
 }

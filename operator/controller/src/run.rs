@@ -9,8 +9,8 @@ use crate::{
     controller,
     events::Events,
     gate::{WriteGate, gate},
-    ledger::Ledger,
     lease::{Elector, Lost},
+    ledger::Ledger,
     metrics::Metrics,
     namespace, nodes,
 };
@@ -85,7 +85,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         metrics: metrics.clone(),
     };
     let address = args.admin_listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "started");
     tokio::select! {
         served = admin::serve(listener, metrics.clone(), readiness.clone()) => served.map_err(RunError::Admin),
@@ -144,9 +146,9 @@ pub async fn work(
             endpoints.ready().await;
             readiness.set();
         };
-        let scopes = caches.into_iter().map(|cache| {
-            controller::run(context.clone(), cache, args.concurrency, shutdown.clone())
-        });
+        let scopes = caches
+            .into_iter()
+            .map(|cache| controller::run(context.clone(), cache, args.concurrency, shutdown.clone()));
         let namespaces = namespace::run(context.clone(), requests, shutdown.clone());
         let all = futures::future::join(join_all(scopes), namespaces);
         tokio::pin!(all);

@@ -88,7 +88,9 @@ impl Rollout {
         let status = deployment.status.clone().unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
         let find = |type_: &str, value: &str| {
-            let found = conditions.iter().find(|condition| condition.type_ == type_ && condition.status == value);
+            let found = conditions
+                .iter()
+                .find(|condition| condition.type_ == type_ && condition.status == value);
             found.cloned()
         };
         let text = |condition: DeploymentCondition| condition.message.unwrap_or_default();
@@ -106,7 +108,9 @@ impl Rollout {
         if updated >= wanted && status.replicas.unwrap_or(0) <= updated && settled {
             return Self::Complete { available };
         }
-        match find("Progressing", "False").filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded")) {
+        match find("Progressing", "False")
+            .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+        {
             Some(overdue) => Self::Overdue(text(overdue)),
             None => Self::Progressing,
         }
@@ -156,7 +160,15 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
         posture: observed.posture.or_else(|| old.posture.clone()),
     };
     let set = &mut |type_: &str, status: bool, reason: &str, message: String| {
-        conditions::set(&mut next.conditions, type_, status, reason, message, Some(generation), now);
+        conditions::set(
+            &mut next.conditions,
+            type_,
+            status,
+            reason,
+            message,
+            Some(generation),
+            now,
+        );
     };
     let available = rollout.is_available();
     let (reason, message) = match &rollout {
@@ -168,22 +180,51 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
     match credentials {
         Some(problem) => set(types::CREDENTIALS_READY, false, problem.reason, problem.message),
         None if observed.credentials.is_empty() => {
-            set(types::CREDENTIALS_READY, true, reasons::CREDENTIALS_SYNCED, "the endpoint names no credentials".to_owned());
+            set(
+                types::CREDENTIALS_READY,
+                true,
+                reasons::CREDENTIALS_SYNCED,
+                "the endpoint names no credentials".to_owned(),
+            );
         }
-        None => set(types::CREDENTIALS_READY, true, reasons::CREDENTIALS_SYNCED, "all credentials are there".to_owned()),
+        None => set(
+            types::CREDENTIALS_READY,
+            true,
+            reasons::CREDENTIALS_SYNCED,
+            "all credentials are there".to_owned(),
+        ),
     }
     if let Some(posture) = &next.posture {
         let (status, reason, message) = hardening(posture);
-        conditions::set(&mut next.conditions, types::HARDENING_APPLIED, status, reason, message, Some(generation), now);
+        conditions::set(
+            &mut next.conditions,
+            types::HARDENING_APPLIED,
+            status,
+            reason,
+            message,
+            Some(generation),
+            now,
+        );
     }
     let shortfalls: Vec<_> = observed.shortfalls.iter().map(ToString::to_string).collect();
     let (reason, message) = if shortfalls.is_empty() {
-        (reasons::QUOTA_AVAILABLE, "the namespace's quotas leave room for the endpoint".to_owned())
+        (
+            reasons::QUOTA_AVAILABLE,
+            "the namespace's quotas leave room for the endpoint".to_owned(),
+        )
     } else {
         (reasons::QUOTA_EXCEEDED, shortfalls.join("; "))
     };
     let sufficient = shortfalls.is_empty();
-    conditions::set(&mut next.conditions, types::QUOTA_SUFFICIENT, sufficient, reason, message, Some(generation), now);
+    conditions::set(
+        &mut next.conditions,
+        types::QUOTA_SUFFICIENT,
+        sufficient,
+        reason,
+        message,
+        Some(generation),
+        now,
+    );
     conclude(&mut next, &summary, generation, now);
     next
 }
@@ -199,7 +240,14 @@ pub fn stalled(old: &McpEndpointStatus, generation: i64, error: &Error, now: Tim
 
 /// The status when the API server refused a child; `message` is its own.
 pub fn refused(old: &McpEndpointStatus, generation: i64, message: String, now: Timestamp) -> McpEndpointStatus {
-    failed(old, generation, reasons::APPLY_FAILED, message, Course::Reconciling, now)
+    failed(
+        old,
+        generation,
+        reasons::APPLY_FAILED,
+        message,
+        Course::Reconciling,
+        now,
+    )
 }
 
 fn failed(
@@ -212,14 +260,24 @@ fn failed(
 ) -> McpEndpointStatus {
     let mut next = old.clone();
     next.observed_generation = generation;
-    let summary = Summary { ready: false, reason, message, course };
+    let summary = Summary {
+        ready: false,
+        reason,
+        message,
+        course,
+    };
     conclude(&mut next, &summary, generation, now);
     next
 }
 
 /// Sets the summary conditions and puts all in order.
 fn conclude(next: &mut McpEndpointStatus, summary: &Summary, generation: i64, now: Timestamp) {
-    let Summary { ready, reason, message, course } = summary;
+    let Summary {
+        ready,
+        reason,
+        message,
+        course,
+    } = summary;
     let conditions = &mut next.conditions;
     conditions::set(conditions, types::READY, *ready, reason, message, Some(generation), now);
     for (type_, active) in [
@@ -232,30 +290,44 @@ fn conclude(next: &mut McpEndpointStatus, summary: &Summary, generation: i64, no
             conditions::clear(conditions, type_);
         }
     }
-    let rank = |condition: &Condition| ORDER.iter().position(|type_| *type_ == condition.type_).unwrap_or(ORDER.len());
+    let rank = |condition: &Condition| {
+        ORDER
+            .iter()
+            .position(|type_| *type_ == condition.type_)
+            .unwrap_or(ORDER.len())
+    };
     conditions.sort_by_key(rank);
 }
 
-fn summarize(
-    rollout: &Rollout,
-    withheld: bool,
-    credentials: Option<&Problem>,
-    observed: &Observed<'_>,
-) -> Summary {
-    let not_ready = |reason, message: String, course| Summary { ready: false, reason, message, course };
+fn summarize(rollout: &Rollout, withheld: bool, credentials: Option<&Problem>, observed: &Observed<'_>) -> Summary {
+    let not_ready = |reason, message: String, course| Summary {
+        ready: false,
+        reason,
+        message,
+        course,
+    };
     if let Some(problem) = credentials {
-        let course = if problem.reason == reasons::UNSEAL_FAILED { Course::Stalled } else { Course::Reconciling };
+        let course = if problem.reason == reasons::UNSEAL_FAILED {
+            Course::Stalled
+        } else {
+            Course::Reconciling
+        };
         return not_ready(problem.reason, problem.message.clone(), course);
     }
     let cause = |otherwise: &str| {
-        observed.diagnosis.clone().map_or_else(|| otherwise.to_owned(), |diagnosis| diagnosis.message)
+        observed
+            .diagnosis
+            .clone()
+            .map_or_else(|| otherwise.to_owned(), |diagnosis| diagnosis.message)
     };
     match rollout {
         Rollout::Refused(message) => not_ready(reasons::FAILED_CREATE, message.clone(), Course::Reconciling),
-        Rollout::Overdue(message) => {
-            not_ready(reasons::PROGRESS_DEADLINE_EXCEEDED, cause(message), Course::Stalled)
-        }
-        _ if withheld => not_ready(reasons::PROGRESSING, "the roll-out is withheld".to_owned(), Course::Reconciling),
+        Rollout::Overdue(message) => not_ready(reasons::PROGRESS_DEADLINE_EXCEEDED, cause(message), Course::Stalled),
+        _ if withheld => not_ready(
+            reasons::PROGRESSING,
+            "the roll-out is withheld".to_owned(),
+            Course::Reconciling,
+        ),
         Rollout::Absent | Rollout::Progressing => match &observed.diagnosis {
             Some(diagnosis) => not_ready(diagnosis.reason, diagnosis.message.clone(), Course::Reconciling),
             None => not_ready(
@@ -265,7 +337,10 @@ fn summarize(
             ),
         },
         Rollout::Complete { available: false } => {
-            let reason = observed.diagnosis.as_ref().map_or(reasons::UNAVAILABLE, |diagnosis| diagnosis.reason);
+            let reason = observed
+                .diagnosis
+                .as_ref()
+                .map_or(reasons::UNAVAILABLE, |diagnosis| diagnosis.reason);
             not_ready(reason, cause("fewer pods than wanted are available"), Course::Settled)
         }
         Rollout::Complete { available: true } if observed.server.is_none() => not_ready(
@@ -297,12 +372,17 @@ fn credential_problem(credentials: &[Credential], facts: &BTreeMap<String, Crede
             CredentialFact::Missing => (
                 1,
                 reasons::CREDENTIAL_MISSING,
-                format!("{source} does not exist in this namespace; create it, or remove the credential {}", credential.name),
+                format!(
+                    "{source} does not exist in this namespace; create it, or remove the credential {}",
+                    credential.name
+                ),
             ),
             CredentialFact::Pending => (
                 2,
                 reasons::CREDENTIAL_PENDING,
-                format!("{source} is not unsealed yet; is the sealed-secrets controller running, with --update-status?"),
+                format!(
+                    "{source} is not unsealed yet; is the sealed-secrets controller running, with --update-status?"
+                ),
             ),
         };
         Some((rank, Problem { reason, message }))
