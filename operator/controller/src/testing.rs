@@ -292,7 +292,7 @@ impl ApiServer {
             let manager = query
                 .split('&')
                 .find_map(|pair| pair.strip_prefix("fieldManager="))
-                .unwrap();
+                .unwrap_or("unnamed");
             let own = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
             let entries = next["metadata"]["managedFields"]
                 .as_array()
@@ -480,9 +480,9 @@ pub async fn sidecar(status: &'static str, body: String) -> SocketAddr {
     address
 }
 
-/// Waits until `holds`, for ten seconds at most.
+/// Waits until `holds`, for thirty seconds at most.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..3000 {
         if holds() {
             return;
         }
