@@ -82,12 +82,12 @@ pub struct Server {
     #[schemars(length(max = 4), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))").message("server.imagePullSecrets holds names of Secrets: a-z, 0-9, '-' and '.'"))]
     pub image_pull_secrets: Vec<String>,
-    /// Program and arguments. The image's entry point, if left out.
+    /// Program and arguments. The image's entry point, if left out. $(NAME) stands for a variable of env, as in any pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("size(self) == 0 || size(self[0]) > 0").message("server.command[0] must name the program to run"))]
     pub command: Vec<String>,
-    /// Arguments to the image's entry point, or to the command.
+    /// Arguments to the image's entry point, or to the command. $(NAME) stands for a variable of env, as in any pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
     pub args: Vec<String>,

@@ -33,12 +33,12 @@ pub fn roles() -> String {
     ];
     for (index, (kind, metadata, scope)) in roles.into_iter().enumerate() {
         let separator = if index == 0 { "" } else { "---\n" };
-        let rules = list(scope).replace("\n", "\n  ");
-        let rules = rules.trim_end();
+        let indented = list(scope).replace('\n', "\n  ");
+        let indented = indented.trim_end();
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "{separator}apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n{metadata}rules:\n  {rules}\n"
+            "{separator}apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n{metadata}rules:\n  {indented}\n"
         );
     }
     text

@@ -145,8 +145,8 @@ fn hardened(id: i64) -> Container {
 fn literal(name: &str, value: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
-        // The kubelet expands $(NAME) in values; doubling the dollar keeps the text as the user wrote it.
-        value: Some(value.replace("$(", "$$(")),
+        // The kubelet expands $(NAME) and takes $$ for one dollar: doubled, each stays as the user wrote it.
+        value: Some(value.replace('$', "$$")),
         ..EnvVar::default()
     }
 }

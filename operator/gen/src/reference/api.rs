@@ -118,7 +118,9 @@ fn type_of(field: &Value) -> String {
 fn rules(schema: &Value) -> String {
     let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
     let messages = rules.filter_map(|rule| rule["message"].as_str());
-    messages.map(|message| format!("- {}\n", prose(message))).collect()
+    messages
+        .flat_map(|message| ["- ".to_owned(), prose(message), "\n".to_owned()])
+        .collect()
 }
 
 /// Plain text as Markdown prose.

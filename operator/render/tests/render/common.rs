@@ -1,0 +1,56 @@
+//! Inputs that the tests share.
+
+use sallyport_api::McpEndpoint;
+use sallyport_render::{Facts, NodeFeatures, Settings};
+use serde_json::{Value, json};
+
+pub const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+pub fn settings() -> Settings {
+    Settings {
+        sidecar_image: format!("registry.example/sallyport/sidecar@sha256:{}", "0".repeat(64)),
+        priority_class: "sallyport-endpoint".into(),
+        cluster_domain: "cluster.local".into(),
+        operator_namespace: "sallyport-system".into(),
+        operator_pod_labels: [("app.kubernetes.io/name".to_owned(), "sallyport".to_owned())].into(),
+    }
+}
+
+/// Nodes that can do everything, and one address of the Kubernetes API.
+pub fn facts() -> Facts {
+    Facts {
+        node_features: NodeFeatures {
+            user_namespaces: true,
+            supplemental_groups_policy: true,
+        },
+        api_servers: vec!["10.96.0.1".parse().unwrap()],
+        ..Facts::default()
+    }
+}
+
+/// The least that an endpoint needs, as the API server stored it.
+pub fn minimal() -> Value {
+    json!({
+        "apiVersion": "sallyport.dev/v1alpha1",
+        "kind": "McpEndpoint",
+        "metadata": {"name": "demo", "namespace": "team-a", "uid": "6f0f6a0e-0000-4000-8000-000000000001"},
+        "spec": {
+            "server": {
+                "image": format!("registry.example/mcp/server@sha256:{DIGEST}"),
+                "transport": {"http": {"port": 3001}},
+            },
+        },
+    })
+}
+
+/// [`minimal`] with `value` at `pointer` (RFC 6901); objects on the way are made.
+pub fn with(pointer: &str, value: Value) -> Value {
+    let mut endpoint = minimal();
+    let target = pointer.split('/').skip(1).fold(&mut endpoint, |at, key| &mut at[key]);
+    *target = value;
+    endpoint
+}
+
+pub fn endpoint(value: Value) -> McpEndpoint {
+    serde_json::from_value(value).unwrap()
+}

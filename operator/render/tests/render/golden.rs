@@ -1,0 +1,109 @@
+//! Whole rendered sets, one file per feature: `UPDATE_GOLDEN=1 cargo test -p sallyport-render` rewrites them.
+
+use super::common::{facts, settings};
+use pretty_assertions::assert_str_eq;
+use sallyport_api::McpEndpoint;
+use sallyport_render::{
+    CredentialFact, Facts, NamespaceMember, NodeFeatures, footprint, render, render_namespace, validate,
+};
+use std::{fs, path::Path};
+
+#[test]
+fn the_least_endpoint_is_closed_both_ways() {
+    holds("minimal", &facts());
+}
+
+#[test]
+fn an_endpoint_with_everything_renders_all_of_it() {
+    let mut facts = facts();
+    facts.credentials.insert("upstream".into(), synced("0123456789abcdef"));
+    holds("everything", &facts);
+}
+
+#[test]
+fn credentials_are_files_of_the_server_alone_and_known_ciphertexts_roll_out() {
+    let mut facts = facts();
+    facts.credentials.insert("sealed".into(), synced("0123456789abcdef"));
+    facts.credentials.insert("pending".into(), CredentialFact::Pending);
+    facts.credentials.insert("plain".into(), CredentialFact::Unwatched);
+    holds("credentials", &facts);
+}
+
+#[test]
+fn every_form_of_caller_reaches_the_sidecar_port_alone() {
+    holds("access", &facts());
+}
+
+#[test]
+fn metadata_services_and_the_kubernetes_api_are_cut_out_of_wide_networks() {
+    holds("egress", &facts());
+}
+
+#[test]
+fn node_programs_get_bounded_directories_and_the_variables_that_lead_there() {
+    holds("writable-node", &facts());
+}
+
+#[test]
+fn python_programs_get_bounded_directories_and_the_variables_that_lead_there() {
+    holds("writable-python", &facts());
+}
+
+#[test]
+fn several_replicas_spread_out() {
+    holds("replicas", &facts());
+}
+
+#[test]
+fn what_the_nodes_cannot_do_is_left_out() {
+    let facts = Facts {
+        node_features: NodeFeatures::default(),
+        ..facts()
+    };
+    holds("old-nodes", &facts);
+}
+
+#[test]
+fn without_quota_the_fence_alone_is_shared() {
+    holds("no-quota", &facts());
+}
+
+#[test]
+fn the_environment_is_taken_literally_and_the_rest_of_the_server_as_written() {
+    holds("server", &facts());
+}
+
+fn synced(revision: &str) -> CredentialFact {
+    CredentialFact::Synced {
+        revision: revision.to_owned(),
+    }
+}
+
+/// Renders `fixtures/<name>.yaml` and compares the whole set, the namespace's objects first.
+fn holds(name: &str, facts: &Facts) {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let fixture = fs::read_to_string(tests.join("fixtures").join(name).with_extension("yaml")).unwrap();
+    let endpoint: McpEndpoint = serde_saphyr::from_str(&fixture).unwrap();
+    let endpoint = validate(&endpoint, &settings(), facts).unwrap();
+    let member = NamespaceMember {
+        footprint: footprint(&endpoint),
+        quota: endpoint.quota(),
+    };
+    let shared = render_namespace(endpoint.namespace(), &[member], &settings())
+        .documents()
+        .unwrap();
+    let own = render(&endpoint).documents().unwrap();
+    let documents: Vec<_> = shared
+        .iter()
+        .chain(&own)
+        .map(|object| serde_saphyr::to_string(object).unwrap())
+        .collect();
+    let rendered = documents.join("---\n");
+
+    let golden = tests.join("golden").join(name).with_extension("yaml");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, &rendered).unwrap();
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    assert_str_eq!(expected, rendered, "if this is what you want, run with UPDATE_GOLDEN=1");
+}

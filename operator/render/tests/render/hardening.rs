@@ -1,0 +1,311 @@
+//! Each check has a pod that fails it and nothing else; otherwise nobody knows that it bites.
+
+use super::common::{endpoint, facts, minimal, settings};
+use k8s_openapi::api::core::v1::PodSpec;
+use pretty_assertions::assert_eq;
+use sallyport_api::v1alpha1::Posture;
+use sallyport_render::{hardening, render, validate};
+use serde_json::{Value, json};
+
+/// A change for each check: a pointer into the pod (RFC 6901) and what is put there; `null` removes.
+fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
+    let secret = |mode| json!({"name": "other", "secret": {"secretName": "a", "defaultMode": mode}});
+    let mount = |name| json!({"name": name, "mountPath": "/other", "readOnly": true});
+    vec![
+        ("pss-host-namespaces", "/hostNetwork", json!(true)),
+        ("pss-host-namespaces", "/hostPID", json!(true)),
+        ("pss-host-namespaces", "/hostIPC", json!(true)),
+        (
+            "pss-privileged",
+            "/containers/0/securityContext/privileged",
+            json!(true),
+        ),
+        (
+            "pss-capabilities-dropped",
+            "/containers/0/securityContext/capabilities/drop",
+            json!(["NET_RAW"]),
+        ),
+        (
+            "pss-capabilities-added",
+            "/initContainers/0/securityContext/capabilities/add",
+            json!(["NET_ADMIN"]),
+        ),
+        (
+            "pss-volume-types",
+            "/volumes/-",
+            json!({"name": "other", "hostPath": {"path": "/"}}),
+        ),
+        (
+            "pss-volume-types",
+            "/volumes/-",
+            json!({"name": "other", "nfs": {"path": "/", "server": "a"}}),
+        ),
+        ("pss-host-ports", "/initContainers/0/ports/0/hostPort", json!(80)),
+        (
+            "pss-proc-mount",
+            "/containers/0/securityContext/procMount",
+            json!("Unmasked"),
+        ),
+        (
+            "pss-selinux",
+            "/containers/0/securityContext/seLinuxOptions",
+            json!({"type": "spc_t"}),
+        ),
+        (
+            "pss-selinux",
+            "/securityContext/seLinuxOptions",
+            json!({"user": "root"}),
+        ),
+        (
+            "pss-apparmor",
+            "/containers/0/securityContext/appArmorProfile",
+            json!({"type": "Unconfined"}),
+        ),
+        (
+            "pss-apparmor",
+            "/securityContext/appArmorProfile",
+            json!({"type": "Unconfined"}),
+        ),
+        (
+            "pss-seccomp",
+            "/containers/0/securityContext/seccompProfile/type",
+            json!("Unconfined"),
+        ),
+        (
+            "pss-sysctls",
+            "/securityContext/sysctls",
+            json!([{"name": "kernel.msgmax", "value": "1"}]),
+        ),
+        (
+            "pss-host-process",
+            "/containers/0/securityContext/windowsOptions",
+            json!({"hostProcess": true}),
+        ),
+        (
+            "pss-probe-hosts",
+            "/containers/0/livenessProbe/httpGet/host",
+            json!("169.254.169.254"),
+        ),
+        (
+            "pss-probe-hosts",
+            "/containers/0/lifecycle",
+            json!({"preStop": {"tcpSocket": {"host": "a", "port": 1}}}),
+        ),
+        (
+            "pss-privilege-escalation",
+            "/containers/0/securityContext/allowPrivilegeEscalation",
+            Value::Null,
+        ),
+        (
+            "pss-run-as-non-root",
+            "/containers/0/securityContext/runAsNonRoot",
+            json!(false),
+        ),
+        ("pss-run-as-user", "/containers/0/securityContext/runAsUser", json!(0)),
+        ("pss-run-as-user", "/securityContext/runAsUser", json!(0)),
+        (
+            "pss-ephemeral-containers",
+            "/ephemeralContainers",
+            json!([{"name": "debug"}]),
+        ),
+        (
+            "read-only-root",
+            "/containers/0/securityContext/readOnlyRootFilesystem",
+            Value::Null,
+        ),
+        ("own-user", "/containers/0/securityContext/runAsUser", json!(1000)),
+        ("own-user", "/initContainers/0/securityContext/runAsUser", Value::Null),
+        ("own-group", "/containers/0/securityContext/runAsGroup", json!(0)),
+        ("own-group", "/securityContext/fsGroup", Value::Null),
+        (
+            "users-apart",
+            "/initContainers/0/securityContext/runAsUser",
+            json!(65532),
+        ),
+        (
+            "non-root-everywhere",
+            "/containers/0/securityContext/runAsNonRoot",
+            Value::Null,
+        ),
+        (
+            "seccomp-everywhere",
+            "/initContainers/0/securityContext/seccompProfile",
+            Value::Null,
+        ),
+        ("user-namespace", "/hostUsers", Value::Null),
+        (
+            "strict-groups",
+            "/securityContext/supplementalGroupsPolicy",
+            json!("Merge"),
+        ),
+        ("no-token", "/automountServiceAccountToken", Value::Null),
+        (
+            "no-projected-token",
+            "/volumes/-",
+            json!({"name": "other", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
+        ),
+        ("own-service-account", "/serviceAccountName", json!("default")),
+        ("no-service-links", "/enableServiceLinks", Value::Null),
+        ("no-shared-processes", "/shareProcessNamespace", json!(true)),
+        (
+            "no-host-aliases",
+            "/hostAliases",
+            json!([{"ip": "127.0.0.1", "hostnames": ["a"]}]),
+        ),
+        ("no-dns", "/dnsPolicy", json!("ClusterFirst")),
+        ("no-dns", "/dnsConfig/nameservers", json!(["10.96.0.10"])),
+        ("priority-class", "/priorityClassName", Value::Null),
+        ("scheduled-as-any", "/nodeName", json!("control-plane")),
+        ("scheduled-as-any", "/tolerations", json!([{"operator": "Exists"}])),
+        (
+            "pinned-images",
+            "/containers/0/image",
+            json!("registry.example/mcp/server:latest"),
+        ),
+        ("pull-always", "/containers/0/imagePullPolicy", json!("IfNotPresent")),
+        ("limits", "/containers/0/resources", json!({})),
+        (
+            "requests-equal-limits",
+            "/containers/0/resources/requests/cpu",
+            json!("1m"),
+        ),
+        (
+            "bounded-empty-dirs",
+            "/volumes/-",
+            json!({"name": "other", "emptyDir": {}}),
+        ),
+        (
+            "read-only-mounts",
+            "/initContainers/0/volumeMounts/0/readOnly",
+            Value::Null,
+        ),
+        (
+            "no-sub-paths",
+            "/initContainers/0/volumeMounts/0/subPath",
+            json!("policy.json"),
+        ),
+        (
+            "no-mount-propagation",
+            "/initContainers/0/volumeMounts/0/mountPropagation",
+            json!("HostToContainer"),
+        ),
+        (
+            "no-devices",
+            "/containers/0/volumeDevices",
+            json!([{"name": "a", "devicePath": "/dev/a"}]),
+        ),
+        ("no-devices", "/resourceClaims", json!([{"name": "gpu"}])),
+        (
+            "no-secrets-in-env",
+            "/containers/0/env",
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]),
+        ),
+        (
+            "no-secrets-in-env",
+            "/containers/0/envFrom",
+            json!([{"secretRef": {"name": "a"}}]),
+        ),
+        ("secret-mode", "/volumes/-", secret(0o644)),
+        (
+            "secret-mode",
+            "/volumes/-",
+            json!({"name": "other", "secret": {"secretName": "a"}}),
+        ),
+        ("secret-in-one-container", "*", json!([secret(0o440), mount("other")])),
+        ("audited-entrance", "/initContainers/0/restartPolicy", Value::Null),
+        (
+            "audited-entrance",
+            "/containers/0/ports",
+            json!([{"containerPort": 3001}]),
+        ),
+        (
+            "no-exec",
+            "/containers/0/livenessProbe/exec",
+            json!({"command": ["true"]}),
+        ),
+        (
+            "no-exec",
+            "/containers/0/lifecycle",
+            json!({"preStop": {"exec": {"command": ["true"]}}}),
+        ),
+        ("no-terminal", "/containers/0/tty", json!(true)),
+    ]
+}
+
+#[test]
+fn a_rendered_pod_passes_every_check() {
+    assert_eq!(deviating(&pod()), Vec::<String>::new());
+}
+
+#[test]
+fn every_check_bites_alone() {
+    for (id, pointer, value) in spoilers() {
+        let spoilt = spoilt(pointer, value);
+        assert_eq!(deviating(&spoilt), [id], "{pointer}");
+    }
+}
+
+#[test]
+fn every_check_has_a_pod_that_fails_it() {
+    let spoilers = spoilers();
+    for check in hardening::CHECKS.iter() {
+        assert!(
+            spoilers.iter().any(|(id, ..)| *id == check.id),
+            "{} has no negative control",
+            check.id
+        );
+    }
+}
+
+#[test]
+fn the_posture_counts_and_gives_reasons() {
+    let posture = judged(&spoilt("/hostNetwork", json!(true)));
+    assert_eq!(posture.total - posture.passed, 1);
+    assert_eq!(
+        posture.deviations,
+        ["pss-host-namespaces: shares namespaces with the node (hostNetwork)"]
+    );
+}
+
+fn pod() -> Value {
+    let endpoint = validate(&endpoint(minimal()), &settings(), &facts()).unwrap();
+    let pod = render(&endpoint).deployment.spec.unwrap().template.spec.unwrap();
+    serde_json::to_value(pod).unwrap()
+}
+
+fn spoilt(pointer: &str, value: Value) -> Value {
+    let mut pod = pod();
+    if pointer == "*" {
+        // One secret in both containers.
+        pod["volumes"].as_array_mut().unwrap().push(value[0].clone());
+        pod["initContainers"][0]["volumeMounts"]
+            .as_array_mut()
+            .unwrap()
+            .push(value[1].clone());
+        pod["containers"][0]["volumeMounts"] = json!([value[1]]);
+        return pod;
+    }
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match (pod.pointer_mut(parent).unwrap(), key) {
+        (Value::Array(items), "-") => items.push(value),
+        (Value::Object(fields), key) if value.is_null() => assert!(fields.remove(key).is_some(), "{pointer}"),
+        (Value::Object(fields), key) => drop(fields.insert(key.to_owned(), value)),
+        (other, _) => panic!("{pointer} leads to {other}"),
+    }
+    pod
+}
+
+fn deviating(pod: &Value) -> Vec<String> {
+    let pod: PodSpec = serde_json::from_value(pod.clone()).unwrap();
+    let deviations = hardening::judge(&pod).deviations;
+    deviations
+        .iter()
+        .filter_map(|text| text.split_once(':'))
+        .map(|(id, _)| id.to_owned())
+        .collect()
+}
+
+fn judged(pod: &Value) -> Posture {
+    let pod: PodSpec = serde_json::from_value(pod.clone()).unwrap();
+    hardening::judge(&pod)
+}

@@ -1,0 +1,358 @@
+//! What holds for every endpoint that validates.
+
+use super::common::{DIGEST, settings};
+use k8s_openapi::api::{core::v1::PodSpec, networking::v1::NetworkPolicySpec};
+use proptest::{collection, prelude::*, sample};
+use sallyport_api::McpEndpoint;
+use sallyport_render::{
+    Children, CredentialFact, Facts, NamespaceMember, Network, NodeFeatures, Prepared, footprint, hardening, render,
+    render_namespace, validate,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+proptest! {
+    #[test]
+    fn every_pod_passes_every_check_but_those_that_its_nodes_cannot((endpoint, facts) in input()) {
+        let pod = pod(&children(&endpoint, &facts));
+        let nodes = facts.node_features;
+        let cannot = [("user-namespace", nodes.user_namespaces), ("strict-groups", nodes.supplemental_groups_policy)];
+        let expected: Vec<_> = cannot.into_iter().filter(|(_, can)| !can).map(|(id, _)| id).collect();
+        let deviations = hardening::judge(&pod).deviations;
+        let deviating: Vec<_> = deviations.iter().filter_map(|text| text.split_once(':')).map(|(id, _)| id).collect();
+        prop_assert_eq!(deviating, expected, "{:?}", deviations);
+    }
+
+    #[test]
+    fn no_policy_opens_more_than_it_names((endpoint, facts) in input()) {
+        let policy = children(&endpoint, &facts).network_policy.spec.unwrap();
+        prop_assert_eq!(policy.policy_types.clone().unwrap(), ["Ingress", "Egress"]);
+        for rule in policy.ingress.iter().flatten() {
+            prop_assert!(rule.from.as_ref().is_some_and(|from| !from.is_empty()), "an empty from means everybody");
+            let ports: Vec<_> = rule.ports.iter().flatten().map(|port| port.port.clone()).collect();
+            prop_assert_eq!(ports.len(), 1, "only the sidecar's ports are reached");
+        }
+        for rule in policy.egress.iter().flatten() {
+            prop_assert!(rule.to.as_ref().is_some_and(|to| !to.is_empty()), "an empty to means everything");
+            prop_assert!(rule.ports.as_ref().is_some_and(|ports| !ports.is_empty()), "no ports mean every port");
+        }
+        prop_assert!(selectors(&policy).iter().all(|labels| !labels.is_empty()), "an empty selector means all");
+    }
+
+    #[test]
+    fn no_policy_reaches_everything_a_metadata_service_the_api_or_dns((endpoint, facts) in input()) {
+        let policy = children(&endpoint, &facts).network_policy.spec.unwrap();
+        let metadata = ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192",
+            "fd00:ec2::254", "127.0.0.1", "::1"];
+        let metadata = metadata.iter().map(|address| address.parse::<IpAddr>().unwrap());
+        let closed: Vec<_> = metadata.chain(facts.api_servers.iter().copied()).map(Network::host).collect();
+        for rule in policy.egress.iter().flatten() {
+            for block in rule.to.iter().flatten().filter_map(|peer| peer.ip_block.as_ref()) {
+                let network: Network = block.cidr.parse().unwrap();
+                prop_assert!(network.prefix() >= 8, "{}", block.cidr);
+                let except: Vec<Network> = block.except.iter().flatten().map(|text| text.parse().unwrap()).collect();
+                prop_assert!(except.iter().all(|inner| network.contains(inner) && *inner != network), "{:?}", block);
+                for address in &closed {
+                    let open = network.contains(address) && !except.iter().any(|inner| inner.contains(address));
+                    prop_assert!(!open, "{} is open in {:?}", address, block);
+                }
+            }
+            for port in rule.ports.iter().flatten() {
+                let port = serde_json::to_value(&port.port).unwrap();
+                prop_assert!(![53, 853, 5353, 6443].iter().any(|closed| port == *closed));
+            }
+        }
+    }
+
+    #[test]
+    fn selectors_select_the_pods_by_the_one_reserved_label((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let spec = children.deployment.spec.clone().unwrap();
+        let labels = spec.template.metadata.unwrap().labels.unwrap();
+        let selectors = [
+            spec.selector.match_labels,
+            children.network_policy.spec.unwrap().pod_selector.unwrap().match_labels,
+            children.pod_disruption_budget.spec.unwrap().selector.unwrap().match_labels,
+            children.service.spec.unwrap().selector,
+        ];
+        for selector in selectors.map(Option::unwrap) {
+            prop_assert_eq!(selector.keys().collect::<Vec<_>>(), ["sallyport.dev/endpoint"]);
+            prop_assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
+        }
+    }
+
+    #[test]
+    fn every_child_is_named_labelled_and_owned_as_the_endpoint((endpoint, facts) in input()) {
+        let name = endpoint.metadata.name.clone().unwrap();
+        for object in children(&endpoint, &facts).documents().unwrap() {
+            let metadata = &object["metadata"];
+            prop_assert_eq!(&metadata["name"], &name);
+            prop_assert!(name.len() <= 52);
+            prop_assert_eq!(metadata["namespace"].as_str(), endpoint.metadata.namespace.as_deref());
+            prop_assert_eq!(&metadata["labels"]["sallyport.dev/endpoint"], &name);
+            prop_assert_eq!(&metadata["labels"]["app.kubernetes.io/managed-by"], "sallyport");
+            let owner = &metadata["ownerReferences"][0];
+            prop_assert_eq!(owner["uid"].as_str(), endpoint.metadata.uid.as_deref());
+            prop_assert_eq!(&owner["controller"], true);
+        }
+    }
+
+    #[test]
+    fn names_inside_the_pod_fit_and_are_told_apart((endpoint, facts) in input()) {
+        let pod = pod(&children(&endpoint, &facts));
+        let volumes: Vec<_> = pod.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+        prop_assert!(volumes.iter().all(|name| name.len() <= 63));
+        prop_assert_eq!(volumes.iter().collect::<BTreeSet<_>>().len(), volumes.len());
+        for container in pod.init_containers.iter().flatten().chain(&pod.containers) {
+            let paths: Vec<_> = container.volume_mounts.iter().flatten().map(|mount| &mount.mount_path).collect();
+            prop_assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
+            let env: Vec<_> = container.env.iter().flatten().map(|variable| &variable.name).collect();
+            prop_assert_eq!(env.iter().collect::<BTreeSet<_>>().len(), env.len());
+            prop_assert!(container.volume_mounts.iter().flatten().all(|mount| volumes.contains(&mount.name.as_str())));
+        }
+    }
+
+    #[test]
+    fn equal_input_gives_equal_bytes_whatever_the_order_of_its_sets((endpoint, facts) in input()) {
+        let text = |endpoint: &McpEndpoint| {
+            serde_json::to_string(&children(endpoint, &facts).documents().unwrap()).unwrap()
+        };
+        prop_assert_eq!(text(&endpoint), text(&endpoint));
+        let mut reordered = endpoint.clone();
+        reordered.spec.server.writable.presets.reverse();
+        reordered.spec.server.writable.paths.reverse();
+        for rule in &mut reordered.spec.egress.allow {
+            rule.ports.reverse();
+            rule.except.reverse();
+        }
+        prop_assert_eq!(text(&endpoint), text(&reordered));
+    }
+
+    #[test]
+    fn nothing_is_null_and_no_list_is_empty((endpoint, facts) in input()) {
+        for object in children(&endpoint, &facts).documents().unwrap() {
+            prop_assert!(is_dense(&object), "{}", object);
+        }
+    }
+
+    #[test]
+    fn the_footprint_is_what_the_pods_may_use((endpoint, facts) in input()) {
+        let validated = validate(&endpoint, &settings(), &facts).unwrap();
+        let pods = i64::from(endpoint.spec.replicas) + 1;
+        let footprint = footprint(&validated);
+        prop_assert_eq!(footprint.pods, pods);
+        let pod = pod(&render(&validated));
+        let limits = |name: &str| {
+            let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+            let limits = containers.map(|container| container.resources.as_ref().unwrap().limits.as_ref().unwrap()[name].0.clone());
+            limits.map(|text| sallyport_api::quantity::Amount::new(text).milli().unwrap()).sum::<i128>()
+        };
+        prop_assert_eq!(i128::from(footprint.amounts.cpu_milli), limits("cpu") * i128::from(pods));
+        prop_assert_eq!(i128::from(footprint.amounts.memory_bytes) * 1000, limits("memory") * i128::from(pods));
+        let disk = i128::from(footprint.amounts.ephemeral_storage_bytes) * 1000;
+        prop_assert_eq!(disk, limits("ephemeral-storage") * i128::from(pods));
+        let empty_dirs: i64 = pod.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref())
+            .map(|dir| bytes(&dir.size_limit.as_ref().unwrap().0)).sum();
+        prop_assert!(i128::from(empty_dirs * pods) * 1000 < disk, "full directories stay within the disk limit");
+    }
+
+    #[test]
+    fn the_fence_selects_every_endpoint_pod_and_the_quota_their_class((endpoint, facts) in input()) {
+        let validated = validate(&endpoint, &settings(), &facts).unwrap();
+        let member = NamespaceMember { footprint: footprint(&validated), quota: validated.quota() };
+        let shared = render_namespace(validated.namespace(), &[member, member], &settings());
+        let fence = shared.fence.spec.unwrap();
+        let expression = fence.pod_selector.unwrap().match_expressions.unwrap().remove(0);
+        prop_assert_eq!((expression.key.as_str(), expression.operator.as_str()), ("sallyport.dev/endpoint", "Exists"));
+        prop_assert!(fence.ingress.is_none() && fence.egress.is_none());
+        if let Some(quota) = shared.quota {
+            let spec = serde_json::to_value(quota.spec).unwrap();
+            let class = pod(&render(&validated)).priority_class_name.unwrap();
+            prop_assert_eq!(&spec["scopeSelector"]["matchExpressions"][0]["values"][0], &class);
+            prop_assert_eq!(&spec["hard"]["pods"], &(2 * member.footprint.pods).to_string());
+        }
+    }
+}
+
+fn children(endpoint: &McpEndpoint, facts: &Facts) -> Children<Prepared> {
+    render(&validate(endpoint, &settings(), facts).unwrap())
+}
+
+fn pod(children: &Children<Prepared>) -> PodSpec {
+    children.deployment.spec.clone().unwrap().template.spec.unwrap()
+}
+
+fn bytes(amount: &str) -> i64 {
+    i64::try_from(sallyport_api::quantity::Amount::new(amount).units().unwrap()).unwrap()
+}
+
+/// Every label selector of a policy.
+fn selectors(policy: &NetworkPolicySpec) -> Vec<BTreeMap<String, String>> {
+    let from = policy
+        .ingress
+        .iter()
+        .flatten()
+        .flat_map(|rule| rule.from.iter().flatten());
+    let to = policy.egress.iter().flatten().flat_map(|rule| rule.to.iter().flatten());
+    from.chain(to)
+        .flat_map(|peer| [&peer.namespace_selector, &peer.pod_selector].into_iter().flatten())
+        .map(|selector| selector.match_labels.clone().unwrap_or_default())
+        .collect()
+}
+
+fn is_dense(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty() && items.iter().all(is_dense),
+        Value::Object(fields) => fields.values().all(is_dense),
+        _ => true,
+    }
+}
+
+/// Endpoints that validate, with facts.
+fn input() -> impl Strategy<Value = (McpEndpoint, Facts)> {
+    (spec(), "[a-r][-a-z0-9]{0,50}[a-z0-9]", "[a-z]{1,63}", facts()).prop_map(|(spec, name, namespace, mut facts)| {
+        let endpoint: McpEndpoint = serde_json::from_value(json!({
+            "apiVersion": "sallyport.dev/v1alpha1",
+            "kind": "McpEndpoint",
+            "metadata": {"name": name, "namespace": namespace, "uid": "u"},
+            "spec": spec,
+        }))
+        .unwrap();
+        // Every second credential is known.
+        for credential in endpoint.spec.credentials.iter().step_by(2) {
+            let fact = CredentialFact::Synced { revision: "r".into() };
+            facts.credentials.insert(credential.name.clone(), fact);
+        }
+        (endpoint, facts)
+    })
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    // Inside the networks that `cidr` draws from.
+    let address = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
+    (any::<bool>(), any::<bool>(), collection::vec(address, 0..3)).prop_map(|(user_namespaces, groups, api_servers)| {
+        Facts {
+            node_features: NodeFeatures {
+                user_namespaces,
+                supplemental_groups_policy: groups,
+            },
+            api_servers,
+            credentials: BTreeMap::new(),
+        }
+    })
+}
+
+fn spec() -> impl Strategy<Value = Value> {
+    let peers = collection::vec(peer(), 0..4);
+    let egress = collection::vec(prop_oneof![network(), service()], 0..5);
+    let credentials = collection::btree_map("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", any::<bool>(), 0..4);
+    let quota = sample::select(vec!["Managed", "None"]);
+    (server(), credentials, peers, egress, quota, 1..=20).prop_map(
+        |(server, credentials, peers, egress, quota, replicas)| {
+            let credentials: Vec<_> = credentials
+                .into_iter()
+                .map(|(name, sealed)| credential(&name, sealed))
+                .collect();
+            json!({
+                "server": server,
+                "credentials": credentials,
+                "access": {"from": peers},
+                "egress": {"allow": egress},
+                "isolation": {"quota": quota},
+                "replicas": replicas,
+            })
+        },
+    )
+}
+
+fn credential(name: &str, sealed: bool) -> Value {
+    let source = if sealed { "sealedSecret" } else { "secret" };
+    json!({"name": name, "from": {source: {"name": format!("{name}-token")}}})
+}
+
+fn server() -> impl Strategy<Value = Value> {
+    let presets = prop_oneof![
+        Just(json!([])),
+        Just(json!(["Tmp"])),
+        Just(json!(["NodeCache", "Tmp"])),
+        Just(json!(["PythonCache"])),
+    ];
+    let paths = collection::btree_map("/(data|srv|opt|home|app)(/[a-z.]{3,8})?", 1..=65536_i64, 0..4);
+    let env = collection::btree_map("[A-Z]{1,8}|HOME|TMPDIR|XDG_CACHE_HOME", "[ -~]{0,20}", 0..5);
+    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15090].contains(port));
+    let texts = || collection::vec("[ -~]{1,12}", 0..3);
+    let amounts = (10..=64_000_i64, 16..=4096_i64, 16..=4096_i64);
+    (presets, paths, env, port, texts(), texts(), amounts).prop_map(
+        |(presets, paths, env, port, command, args, (cpu, memory, disk))| {
+            let paths: Vec<_> = paths
+                .into_iter()
+                .map(|(path, mebibytes)| json!({"path": path, "sizeLimit": format!("{mebibytes}Mi")}))
+                .collect();
+            let env: Vec<_> = env
+                .into_iter()
+                .map(|(name, value)| json!({"name": name, "value": value}))
+                .collect();
+            json!({
+                "image": format!("registry.example/a@sha256:{DIGEST}"),
+                "command": command,
+                "args": args,
+                "transport": {"http": {"port": port}},
+                "writable": {"presets": presets, "paths": paths},
+                "resources": {
+                    "cpu": format!("{cpu}m"),
+                    "memory": format!("{memory}Mi"),
+                    "ephemeralStorage": format!("{disk}Mi"),
+                },
+                "env": env,
+            })
+        },
+    )
+}
+
+fn labels() -> impl Strategy<Value = Value> {
+    collection::btree_map("([a-z]{1,5}\\.[a-z]{1,5}/)?[a-zA-Z]{1,10}", "[a-z]{0,10}", 1..4)
+        .prop_map(|labels| json!(labels))
+}
+
+fn peer() -> impl Strategy<Value = Value> {
+    let selector = || labels().prop_map(|labels| json!({"matchLabels": labels}));
+    prop_oneof![
+        selector().prop_map(|namespace| json!({"namespace": namespace})),
+        selector().prop_map(|pods| json!({"pods": pods})),
+        (selector(), selector()).prop_map(|(namespace, pods)| json!({"namespace": namespace, "pods": pods})),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = Vec<i32>> {
+    let port = (1..=65535_i32).prop_filter("never open", |port| ![53, 853, 5353, 6443].contains(port));
+    collection::vec(port, 1..5)
+}
+
+/// Networks of any width from 8 to 24, some of which hold metadata services or the Kubernetes API, some with exceptions.
+fn network() -> impl Strategy<Value = Value> {
+    let first = sample::select(vec![10_u8, 11, 12, 100, 168, 169, 192, 203]);
+    (first, any::<u16>(), 8..=24_u32, any::<bool>(), ports()).prop_filter_map(
+        "no server may reach it",
+        |(first, rest, prefix, except, ports)| {
+            let [second, third] = rest.to_be_bytes();
+            let address = u32::from_be_bytes([first, second, third, 0]) & (u32::MAX << (32 - prefix));
+            let [a, b, c, d] = address.to_be_bytes();
+            let except = if except {
+                vec![format!("{a}.{b}.{c}.{d}/{}", prefix + 4)]
+            } else {
+                vec![]
+            };
+            ((a, b) != (169, 254))
+                .then(|| json!({"cidr": format!("{a}.{b}.{c}.{d}/{prefix}"), "except": except, "ports": ports}))
+        },
+    )
+}
+
+fn service() -> impl Strategy<Value = Value> {
+    ("[a-j]{1,20}", labels(), ports())
+        .prop_map(|(namespace, selector, ports)| json!({"service": {"namespace": namespace, "selector": selector, "ports": ports}}))
+}

@@ -1,0 +1,122 @@
+//! One spec for each thing that can be wrong.
+
+use super::common::{facts, minimal, settings, with};
+use sallyport_api::McpEndpoint;
+use sallyport_render::{ValidateError as E, validate};
+use serde_json::{Value, json};
+
+/// Validates a spec that must be refused.
+fn refused(value: Value) -> E {
+    let endpoint: McpEndpoint = serde_json::from_value(value).unwrap();
+    validate(&endpoint, &settings(), &facts()).unwrap_err()
+}
+
+macro_rules! refused {
+    ($($name:ident: $endpoint:expr => $error:pat,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let error = refused($endpoint);
+                assert!(matches!(error, $error), "{error:?}");
+            }
+        )*
+    };
+}
+
+fn egress(rule: Value) -> Value {
+    with("/spec/egress", json!({"allow": [rule]}))
+}
+
+fn env(name: &str, value: &str) -> Value {
+    with("/spec/server/env", json!([{"name": name, "value": value}]))
+}
+
+fn path(path: &str, size: &str) -> Value {
+    with(
+        "/spec/server/writable",
+        json!({"paths": [{"path": path, "sizeLimit": size}]}),
+    )
+}
+
+fn resources(field: &str, amount: &str) -> Value {
+    with("/spec/server/resources", json!({field: amount}))
+}
+
+fn without(part: &str) -> Value {
+    let mut endpoint = minimal();
+    endpoint["metadata"].as_object_mut().unwrap().remove(part);
+    endpoint
+}
+
+refused! {
+    an_endpoint_without_a_name: without("name") => E::Incomplete { field: "metadata.name" },
+    an_endpoint_without_a_namespace: without("namespace") => E::Incomplete { field: "metadata.namespace" },
+    an_endpoint_without_a_uid: without("uid") => E::Incomplete { field: "metadata.uid" },
+    a_name_that_no_service_can_have: with("/metadata/name", json!("a.b")) => E::Name { .. },
+    a_name_that_is_too_long: with("/metadata/name", json!("a".repeat(53))) => E::Name { .. },
+    a_name_of_the_operator: with("/metadata/name", json!("sallyport")) => E::ReservedName { .. },
+    an_image_by_tag: with("/spec/server/image", json!("registry.example/a:latest")) => E::Image { .. },
+    a_command_without_a_program: with("/spec/server/command", json!([""])) => E::Command,
+    no_transport: with("/spec/server/transport", json!({})) => E::Transport,
+    a_stdio_server: with("/spec/server/transport/stdio", json!({})) => E::Stdio,
+    a_privileged_port: with("/spec/server/transport/http/port", json!(80)) => E::Port { port: 80 },
+    the_sidecars_port: with("/spec/server/transport/http/port", json!(15090)) => E::Port { port: 15090 },
+    a_path_that_climbs: with("/spec/server/transport/http/path", json!("/a/../b")) => E::Path { .. },
+    an_amount_in_words: resources("cpu", "one") => E::Amount { .. },
+    too_little_memory: resources("memory", "1Mi") => E::AmountRange { least: "16Mi", .. },
+    too_much_disk: resources("ephemeralStorage", "1Ti") => E::AmountRange { most: "64Gi", .. },
+    a_directory_without_room: path("/data", "0") => E::AmountRange { .. },
+    a_relative_directory: path("data", "1Mi") => E::WritablePath { .. },
+    a_directory_of_the_system: path("/etc/app", "1Mi") => E::SystemPath { .. },
+    a_directory_that_holds_the_credentials: path("/var", "1Mi") => E::SystemPath { .. },
+    two_presets_of_one_variable: with("/spec/server/writable", json!({"presets": ["NodeCache", "PythonCache"]})) => E::Presets,
+    a_variable_that_no_shell_reads: env("A-B", "x") => E::EnvName { .. },
+    a_proxy_variable: env("https_proxy", "x") => E::EnvReserved { .. },
+    a_variable_of_kubernetes: env("KUBERNETES_PORT", "x") => E::EnvReserved { .. },
+    a_token_in_the_environment: env("GITHUB_TOKEN", "ghp_a") => E::EnvSecret { .. },
+    a_variable_twice: with("/spec/server/env", json!([{"name": "A"}, {"name": "A"}])) => E::Duplicate { .. },
+    a_credential_in_capitals: with("/spec/credentials", json!([{"name": "A", "from": {"secret": {"name": "a"}}}])) => E::CredentialName { .. },
+    a_credential_without_a_source: with("/spec/credentials", json!([{"name": "a", "from": {}}])) => E::CredentialSource { .. },
+    a_secret_with_a_slash: with("/spec/credentials", json!([{"name": "a", "from": {"secret": {"name": "a/b"}}}])) => E::SecretName { .. },
+    a_caller_without_a_selector: with("/spec/access", json!({"from": [{}]})) => E::AccessPeer { index: 0 },
+    a_selector_that_selects_all: with("/spec/access", json!({"from": [{"pods": {"matchLabels": {}}}]})) => E::Labels { .. },
+    a_label_that_is_none: with("/spec/access", json!({"from": [{"pods": {"matchLabels": {"a b": ""}}}]})) => E::Labels { .. },
+    a_destination_by_name: egress(json!({"host": "a.example", "ports": [443]})) => E::EgressHost { index: 0 },
+    a_destination_of_nothing: egress(json!({})) => E::EgressForm { index: 0 },
+    ports_beside_a_service: egress(json!({"service": {"namespace": "a", "selector": {"a": "b"}, "ports": [1]}, "ports": [1]})) => E::EgressForm { index: 0 },
+    a_network_without_ports: egress(json!({"cidr": "203.0.113.0/24"})) => E::EgressPorts { index: 0 },
+    the_port_of_dns: egress(json!({"cidr": "203.0.113.0/24", "ports": [53]})) => E::EgressPort { port: 53, .. },
+    a_port_beyond_the_last: egress(json!({"cidr": "203.0.113.0/24", "ports": [65536]})) => E::EgressPort { port: 65536, .. },
+    a_network_with_host_bits: egress(json!({"cidr": "203.0.113.1/24", "ports": [1]})) => E::EgressNetwork { .. },
+    every_address: egress(json!({"cidr": "0.0.0.0/0", "ports": [1]})) => E::EgressTooWide { .. },
+    the_metadata_service: egress(json!({"cidr": "169.254.169.254/32", "ports": [80]})) => E::EgressForbidden { .. },
+    the_kubernetes_api: egress(json!({"cidr": "10.96.0.1/32", "ports": [443]})) => E::EgressForbidden { .. },
+    an_exception_elsewhere: egress(json!({"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"], "ports": [1]})) => E::EgressExcept { .. },
+    an_exception_that_is_all_of_it: egress(json!({"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"], "ports": [1]})) => E::EgressExcept { .. },
+    a_service_of_the_cluster: egress(json!({"service": {"namespace": "kube-system", "selector": {"a": "b"}, "ports": [1]}})) => E::EgressNamespace { .. },
+    no_pods: with("/spec/replicas", json!(0)) => E::Replicas { replicas: 0 },
+    too_many_pods: with("/spec/replicas", json!(21)) => E::Replicas { replicas: 21 },
+}
+
+#[test]
+fn what_only_looks_like_a_secret_is_accepted() {
+    for (name, value) in [
+        ("MAX_TOKENS", "4096"),
+        ("TOKEN_LIMIT", "10"),
+        ("API_KEY_FILE", "/var/run/a"),
+        ("USE_SECRET", "true"),
+    ] {
+        let endpoint: McpEndpoint = serde_json::from_value(env(name, value)).unwrap();
+        assert!(validate(&endpoint, &settings(), &facts()).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn a_credential_that_is_not_there_yet_is_no_error() {
+    let value = with(
+        "/spec/credentials",
+        json!([{"name": "a", "from": {"sealedSecret": {"name": "a"}}}]),
+    );
+    let endpoint: McpEndpoint = serde_json::from_value(value).unwrap();
+    assert!(validate(&endpoint, &settings(), &facts()).is_ok());
+}
