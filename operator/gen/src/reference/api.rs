@@ -41,7 +41,9 @@ fn section(text: &mut String, path: &str, schema: &Value) {
         let _ = write!(text, "{}\n\n", prose(description));
     }
     text.push_str("| field | type | default | description |\n|---|---|---|---|\n");
-    for (name, field) in properties {
+    let mut rows: Vec<_> = properties.iter().collect();
+    rows.sort_by_key(|(name, _)| !required.contains(&name.as_str()));
+    for (name, field) in rows {
         let default = match &field["default"] {
             Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
             Value::Null => String::new(),
@@ -50,21 +52,26 @@ fn section(text: &mut String, path: &str, schema: &Value) {
         let description = cell(field["description"].as_str().unwrap_or_default());
         let _ = writeln!(text, "| `{name}` | {} | {default} | {description} |", type_of(field));
     }
-    let own = rules(schema);
-    let of_fields: String = properties
-        .values()
-        .flat_map(|field| [rules(field), rules(&field["items"])])
-        .collect();
-    if !own.is_empty() || !of_fields.is_empty() {
-        let _ = write!(text, "\nRules:\n\n{own}{of_fields}");
+    let of_fields = properties.values().filter(|field| inner(field).is_none());
+    let all: String = std::iter::once(schema).chain(of_fields).map(rules).collect();
+    if !all.is_empty() {
+        let _ = write!(text, "\nRules:\n\n{all}");
     }
     for (name, field) in properties {
-        match field["type"].as_str() {
-            Some("object") => section(text, &format!("{path}.{name}"), field),
-            Some("array") => section(text, &format!("{path}.{name}[]"), &field["items"]),
-            _ => {}
+        if let Some((suffix, schema)) = inner(field) {
+            section(text, &format!("{path}.{name}{suffix}"), schema);
         }
     }
+}
+
+/// The object that a field holds, or holds a list of, if it has a section of its own.
+fn inner(field: &Value) -> Option<(&'static str, &Value)> {
+    let (suffix, schema) = if field["type"] == "array" {
+        ("[]", &field["items"])
+    } else {
+        ("", field)
+    };
+    fields(schema).map(|_| (suffix, schema))
 }
 
 /// Fields of an object that has named ones.
@@ -92,27 +99,21 @@ fn type_of(field: &Value) -> String {
         kind => kind.to_owned(),
     };
     let bounds = [
-        ("minimum", "from "),
-        ("maximum", "to "),
-        ("minLength", "at least "),
-        ("maxLength", "at most "),
-        ("minItems", "at least "),
-        ("maxItems", "at most "),
-        ("minProperties", "at least "),
-        ("maxProperties", "at most "),
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " entries"),
+        ("minProperties", "maxProperties", " entries"),
     ];
-    let bounds: Vec<_> = bounds
-        .into_iter()
-        .filter_map(|(key, words)| {
-            let unit = if key.ends_with("Length") { " characters" } else { "" };
-            Some(format!("{words}{}{unit}", field[key].as_f64()?))
-        })
-        .collect();
-    if bounds.is_empty() {
-        kind
-    } else {
-        format!("{kind}, {}", bounds.join(" "))
-    }
+    let bounds = bounds.into_iter().filter_map(|(least, most, unit)| {
+        let range = match (field[least].as_f64(), field[most].as_f64()) {
+            (Some(least), Some(most)) => format!("{least} to {most}"),
+            (Some(least), None) => format!("at least {least}"),
+            (None, Some(most)) => format!("at most {most}"),
+            (None, None) => return None,
+        };
+        Some(format!(", {range}{unit}"))
+    });
+    std::iter::once(kind).chain(bounds).collect()
 }
 
 fn rules(schema: &Value) -> String {
