@@ -39,6 +39,10 @@ func (c Cable) Plug() (err error) {
 	}
 	defer there.Close()
 
+	// The kernel takes down an ended namespace in its own time: an earlier cable of this name may still be there.
+	if err := Unplug(c.Name); err != nil {
+		return err
+	}
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = c.Name
 	pair := &netlink.Veth{LinkAttrs: attributes, PeerName: inside, PeerNamespace: netlink.NsPid(c.PID)}
