@@ -32,7 +32,7 @@ pub const SERVICE_PORT: u16 = 8080;
     category = "mcp",
     doc = "An MCP server that is locked down: nothing gets in, gets out or gets called that this object does not allow, and every call is on the record.",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 52").message("metadata.name becomes the name of a Service: write at most 52 characters of a-z, 0-9 and '-', starting with a letter"),
-    validation = Rule::new("!self.metadata.name.startsWith('sallyport')").message("metadata.name must not start with 'sallyport': such names are the operator's own; choose another name"),
+    validation = Rule::new("!self.metadata.name.startsWith('sallyport') && !(self.metadata.name in ['default', 'kubernetes'])").message("metadata.name must not be 'default' or 'kubernetes' or start with 'sallyport': objects of such names are Kubernetes' or the operator's own; choose another name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.readyReplicas"),

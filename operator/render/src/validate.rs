@@ -22,6 +22,8 @@ use sallyport_api::{
 use std::collections::{BTreeMap, BTreeSet};
 
 const MAX_NAME_LENGTH: usize = 52;
+/// Every namespace has a ServiceAccount of the first name, one has a Service of the second.
+const KUBERNETES_NAMES: &[&str] = &["default", "kubernetes"];
 const MAX_REPLICAS: u8 = 20;
 
 /// Reads `endpoint` into values that are safe to render.
@@ -67,7 +69,7 @@ fn name(name: String) -> Result<String, ValidateError> {
     if !starts_with_letter || !syntax::is_dns_label(&name) || name.len() > MAX_NAME_LENGTH {
         return Err(ValidateError::Name { name });
     }
-    if name.starts_with(labels::OPERATOR) {
+    if name.starts_with(labels::OPERATOR) || KUBERNETES_NAMES.contains(&name.as_str()) {
         return Err(ValidateError::ReservedName { name });
     }
     Ok(name)

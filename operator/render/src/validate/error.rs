@@ -20,9 +20,9 @@ pub enum ValidateError {
         /// The name.
         name: String,
     },
-    /// The name is the operator's own.
+    /// The name is that of an object of Kubernetes or of the operator.
     #[error(
-        "metadata.name {name:?} must not start with 'sallyport': such names are the operator's own; choose another name"
+        "metadata.name {name:?} must not be 'default' or 'kubernetes' or start with 'sallyport': objects of such names are Kubernetes' or the operator's own; choose another name"
     )]
     ReservedName {
         /// The name.

@@ -55,6 +55,7 @@ refused! {
     a_name_that_no_service_can_have: with("/metadata/name", json!("a.b")) => E::Name { .. },
     a_name_that_is_too_long: with("/metadata/name", json!("a".repeat(53))) => E::Name { .. },
     a_name_of_the_operator: with("/metadata/name", json!("sallyport")) => E::ReservedName { .. },
+    the_name_of_every_namespaces_service_account: with("/metadata/name", json!("default")) => E::ReservedName { .. },
     an_image_by_tag: with("/spec/server/image", json!("registry.example/a:latest")) => E::Image { .. },
     a_command_without_a_program: with("/spec/server/command", json!([""])) => E::Command,
     no_transport: with("/spec/server/transport", json!({})) => E::Transport,
@@ -119,4 +120,49 @@ fn a_credential_that_is_not_there_yet_is_no_error() {
     );
     let endpoint: McpEndpoint = serde_json::from_value(value).unwrap();
     assert!(validate(&endpoint, &settings(), &facts()).is_ok());
+}
+
+/// The table that is sent to a real API server in the end-to-end tests.
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    patch: Value,
+    message: String,
+}
+
+#[test]
+fn rendering_refuses_what_the_api_server_refuses_by_a_rule_and_accepts_what_it_accepts() {
+    let base: Value = serde_saphyr::from_str(include_str!("../../../../e2e/fixtures/valid.yaml")).unwrap();
+    let cases: Vec<Case> = serde_saphyr::from_str(include_str!("../../../../e2e/fixtures/refused.yaml")).unwrap();
+    for Case { name, patch, message } in cases {
+        let mut object = base.clone();
+        merge(&mut object, &patch);
+        object["metadata"]["uid"] = json!("u");
+        let verdict = serde_json::from_value::<McpEndpoint>(object)
+            .map_err(|error| error.to_string())
+            .and_then(|endpoint| validate(&endpoint, &settings(), &facts()).map_err(|error| error.to_string()));
+        // The schema's own checks: unknown fields, and lists whose entries differ or which are not empty.
+        let by_schema = ["unknown field", "Duplicate value", "should have at least"];
+        if !by_schema.iter().any(|text| message.contains(text)) {
+            assert_eq!(verdict.is_ok(), message.is_empty(), "{name}: {verdict:?}");
+        }
+    }
+}
+
+/// Merge patch (RFC 7386).
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in fields {
+        if value.is_null() {
+            target.as_object_mut().map(|target| target.remove(key));
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
 }
