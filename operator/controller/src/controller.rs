@@ -31,7 +31,7 @@ use sallyport_api::labels;
 use std::{future::Future, sync::Arc, time::Duration};
 
 /// Gathers the events that come together, as those of a roll-out do.
-const DEBOUNCE: Duration = Duration::from_millis(250);
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// The cache of one scope, before it is filled.
 pub struct Cache {
@@ -70,13 +70,15 @@ pub async fn run(
     let (users, short) = (context.endpoints.clone(), context.endpoints.clone());
     Controller::for_stream(endpoints(&context, &scope, writer), reader)
         .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
-        .owns_stream(children::<ServiceAccount>(&scope, &client))
-        .owns_stream(children::<ConfigMap>(&scope, &client))
-        .owns_stream(policies(&context, &scope))
-        .owns_stream(children::<PodDisruptionBudget>(&scope, &client))
-        .owns_stream(children::<Service>(&scope, &client))
-        .owns_stream(children::<Deployment>(&scope, &client))
-        .watches_stream(pods(&context, &scope), |pod: PartialObjectMeta<Pod>| endpoint_of(&pod))
+        .watches_stream(children::<ServiceAccount>(&scope, &client), endpoints_of)
+        .watches_stream(children::<ConfigMap>(&scope, &client), endpoints_of)
+        .watches_stream(policies(&context, &scope), endpoints_of)
+        .watches_stream(children::<PodDisruptionBudget>(&scope, &client), endpoints_of)
+        .watches_stream(children::<Service>(&scope, &client), endpoints_of)
+        .watches_stream(children::<Deployment>(&scope, &client), endpoints_of)
+        .watches_stream(pods(&context, &scope), |pod: PartialObjectMeta<Pod>| {
+            labelled_endpoint(&pod)
+        })
         .watches_stream(
             quotas(&context, &scope),
             move |quota: PartialObjectMeta<ResourceQuota>| short.short_of_quota(&quota.namespace().unwrap_or_default()),
@@ -203,7 +205,26 @@ fn sealed_secrets(
     watch::touched(api, watcher::Config::default(), "SealedSecret")
 }
 
-fn endpoint_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Guarded>> {
-    let endpoint = pod.labels().get(labels::ENDPOINT)?;
-    Some(ObjectRef::new(endpoint).within(&pod.namespace()?))
+/// The endpoint whose child an object is: the one of its own name, which nobody can change, unlike its owner reference;
+/// and the one that it is labelled with, so that orphans count too.
+fn endpoints_of<K>(child: PartialObjectMeta<K>) -> Vec<ObjectRef<Guarded>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let namespace = child.namespace().unwrap_or_default();
+    let namesake = ObjectRef::new(&child.name_any()).within(&namespace);
+    let mut endpoints: Vec<_> = labelled_endpoint(&child).into_iter().collect();
+    if !endpoints.contains(&namesake) && child.name_any() != labels::FENCE {
+        endpoints.push(namesake);
+    }
+    drop(child);
+    endpoints
+}
+
+fn labelled_endpoint<K>(object: &PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let endpoint = object.labels().get(labels::ENDPOINT)?;
+    Some(ObjectRef::new(endpoint).within(&object.namespace()?))
 }

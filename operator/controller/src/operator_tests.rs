@@ -302,12 +302,21 @@ async fn whatever_others_change_add_or_delete_is_repaired_and_told_once() {
         api.get(&format!("{NS}/services/demo")).unwrap()["metadata"]["labels"]["sallyport.dev/endpoint"] == "demo"
     })
     .await;
+    let config_map = format!("{NS}/configmaps/demo");
+    api.edit(&config_map, "kubectl-patch", &Value::Null, |object| {
+        object["metadata"]["ownerReferences"] = json!([]);
+    });
+    eventually("the ConfigMap's owner", || {
+        api.get(&config_map).unwrap()["metadata"]["ownerReferences"][0]["name"] == "demo"
+    })
+    .await;
     operator.quiet().await;
     let text = operator.metrics.encode().unwrap();
     for line in [
         "{kind=\"NetworkPolicy\"} 3",
         "{kind=\"Deployment\"} 1",
         "{kind=\"Service\"} 1",
+        "{kind=\"ConfigMap\"} 1",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

@@ -23,6 +23,9 @@ use sallyport_render::{Applied, Children, CredentialFact};
 use serde_json::json;
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+mod tests;
+
 /// Order in which conditions are listed.
 const ORDER: &[&str] = &[
     types::READY,
