@@ -65,7 +65,7 @@ pub async fn children(
     let deployment = if withhold {
         None
     } else {
-        Some(ensure(context, &children.deployment).await?)
+        Some(Box::pin(ensure(context, &children.deployment)).await?)
     };
     Ok(children.into_applied(
         service_account,
@@ -108,7 +108,16 @@ pub async fn ensure<K: Child>(context: &Context, desired: &K) -> Result<K, Error
             return Ok(live.clone());
         }
     }
-    let applied = apply(&api, &key, desired, live.as_ref().and_then(ResourceExt::uid)).await?;
+    let uid = live.as_ref().and_then(ResourceExt::uid);
+    let applied = match (apply(&api, &key, desired, uid.clone()).await, &live) {
+        // An apply leaves in place what others added, and that may contradict a desired value: `hostNetwork: true` forbids
+        // `hostUsers: false`. Such an object is replaced first.
+        (Err(Error::Api { source, .. }), Some(live)) if is_invalid(&source) => {
+            replace(&api, &key, desired, live.clone()).await?;
+            apply(&api, &key, desired, uid).await?
+        }
+        (applied, _) => applied?,
+    };
     let settled = remove_foreign(&api, &key, desired, applied).await?;
     let stored = ledger::fingerprint(&settled).map_err(|source| unserializable(&key, source))?;
     if let Some(Drift { culprit }) = drift_of(known.is_some(), live.as_ref(), stored) {
@@ -217,11 +226,17 @@ async fn apply<K: Child>(api: &Api<K>, key: &Key, desired: &K, uid: Option<Strin
 /// Replaces the object's body with the desired one if others added to it. Every desired value is in force already, so this
 /// only takes away, and the fields stay owned as they are.
 async fn remove_foreign<K: Child>(api: &Api<K>, key: &Key, desired: &K, applied: K) -> Result<K, Error> {
-    let mut live = applied;
+    if drift::foreign(applied.meta()).is_empty() {
+        Ok(applied)
+    } else {
+        replace(api, key, desired, applied).await
+    }
+}
+
+/// Replaces the object's body with the desired one, keeping its metadata; unless others have taken their additions back by
+/// themselves.
+async fn replace<K: Child>(api: &Api<K>, key: &Key, desired: &K, mut live: K) -> Result<K, Error> {
     for _ in 0..REPLACE_ATTEMPTS {
-        if drift::foreign(live.meta()).is_empty() {
-            return Ok(live);
-        }
         let mut body = desired.clone();
         *body.meta_mut() = live.meta().clone();
         let params = PostParams {
@@ -232,11 +247,18 @@ async fn remove_foreign<K: Child>(api: &Api<K>, key: &Key, desired: &K, applied:
             Ok(replaced) => return Ok(replaced),
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 live = api.get(&key.name).await.map_err(|source| failed("read", key, source))?;
+                if drift::foreign(live.meta()).is_empty() {
+                    return Ok(live);
+                }
             }
             Err(source) => return Err(failed("replace", key, source)),
         }
     }
     Ok(live)
+}
+
+fn is_invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_invalid())
 }
 
 /// Somebody else had changed or deleted an object.
