@@ -3,8 +3,8 @@
 use crate::{Amounts, ValidatedEndpoint};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Probe, SeccompProfile, SecurityContext,
-        VolumeMount,
+        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
+        SeccompProfile, SecurityContext, SleepAction, VolumeMount,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -25,6 +25,10 @@ pub(crate) const SERVER_ID: i64 = 65532;
 pub(crate) const SIDECAR_ID: i64 = 65531;
 /// Directory under which each credential has its own.
 pub(crate) const CREDENTIALS_PATH: &str = "/var/run/secrets/sallyport";
+
+/// Seconds between a pod's end being decided and the server being told to stop: as long as callers take to learn of it.
+/// The sidecar stops only after the server, so until then it serves as before.
+const STOP_DELAY_SECONDS: i64 = 5;
 
 /// What the audit sidecar may use.
 pub(crate) const SIDECAR_AMOUNTS: Amounts = Amounts {
@@ -99,6 +103,15 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         env: (!env.is_empty()).then_some(env),
         startup_probe: Some(probe("/upstream/startup", Every::Seconds(2), Failures(90))),
         liveness_probe: Some(probe("/upstream/live", Every::Seconds(10), Failures(3))),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction {
+                    seconds: STOP_DELAY_SECONDS,
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         resources: Some(server_amounts(endpoint).requirements()),
         ..hardened(SERVER_ID)
