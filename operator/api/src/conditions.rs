@@ -17,6 +17,8 @@ pub mod types {
     pub const AVAILABLE: &str = "Available";
     /// Every referenced credential exists as far as the operator may see.
     pub const CREDENTIALS_READY: &str = "CredentialsReady";
+    /// Abnormal-true: something opens more than the endpoint says. Absent when false.
+    pub const EGRESS_WIDENED: &str = "EgressWidened";
     /// Every hardening setting is in force; the message lists what the nodes cannot do.
     pub const HARDENING_APPLIED: &str = "HardeningApplied";
     /// The namespace's quotas leave room for the endpoint's footprint.
@@ -61,6 +63,12 @@ pub mod reasons {
     pub const HANDSHAKE_PENDING: &str = "HandshakePending";
     /// Every hardening setting is rendered.
     pub const ALL_APPLIED: &str = "AllApplied";
+    /// NetworkPolicies of others open more to or from the endpoint's pods than the endpoint says.
+    pub const OTHER_POLICIES: &str = "OtherPolicies";
+    /// The egress gateway lets through what the endpoint does not allow, because the endpoint says so.
+    pub const AUDIT_MODE: &str = "AuditMode";
+    /// The endpoint asks for something that hardening checks deviate from.
+    pub const CHOSEN: &str = "Chosen";
     /// Some hardening settings are left out because the nodes do not support them.
     pub const NODE_SUPPORT_MISSING: &str = "NodeSupportMissing";
 }

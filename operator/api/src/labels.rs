@@ -15,7 +15,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// What an object is part of (Kubernetes recommended label).
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
 
-/// Which part of an endpoint an object is: `server`.
+/// Which part of an endpoint an object is: `server` or `egress`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 
 /// Name of the endpoint that an object belongs to.
@@ -23,6 +23,15 @@ pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// The only label that NetworkPolicies, Services and Deployments of an endpoint select by. It is set by the operator
 /// alone. `app.kubernetes.io/instance` is not used: Argo CD may track applications by it.
 pub const ENDPOINT: &str = "sallyport.dev/endpoint";
+
+/// Name of the endpoint whose egress gateway a pod is.
+///
+/// Pods of a gateway carry this label and not [`ENDPOINT`], so that neither the server's policy nor its Service selects
+/// them; the gateway's other objects carry [`ENDPOINT`].
+pub const EGRESS_OF: &str = "sallyport.dev/egress-of";
+
+/// Ends the name of every object of an egress gateway. No endpoint's name ends so.
+pub const GATEWAY_SUFFIX: &str = "-egress";
 
 /// SHA-256 (first 16 hex digits) of the policy file; on the pod template, so that a changed policy rolls out.
 pub const POLICY_HASH: &str = "sallyport.dev/policy-hash";
@@ -35,6 +44,9 @@ pub const CREDENTIALS_HASH: &str = "sallyport.dev/credentials-hash";
 ///
 /// It belongs to no single endpoint, so it outlives each of them until the last pod is gone.
 pub const FENCE: &str = "sallyport-fence";
+
+/// Name of the NetworkPolicy that closes every egress gateway's pods of a namespace, as [`FENCE`] does for servers'.
+pub const GATEWAY_FENCE: &str = "sallyport-fence-egress";
 
 /// Name of the ResourceQuota that bounds all endpoints of a namespace.
 pub const QUOTA: &str = "sallyport";

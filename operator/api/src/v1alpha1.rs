@@ -16,6 +16,10 @@ pub const SIDECAR_PORT: u16 = 15080;
 pub const SIDECAR_ADMIN_PORT: u16 = 15090;
 /// Port of an endpoint's Service.
 pub const SERVICE_PORT: u16 = 8080;
+/// Port on which an egress gateway takes proxy requests, both in its pod and at its Service.
+pub const GATEWAY_PORT: u16 = 3128;
+/// Port on which an egress gateway serves health and metrics in its pod.
+pub const GATEWAY_ADMIN_PORT: u16 = 15090;
 
 /// What an endpoint runs and what it may do. Everything that is not allowed here is refused.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -32,6 +36,7 @@ pub const SERVICE_PORT: u16 = 8080;
     category = "mcp",
     doc = "An MCP server that is locked down: nothing gets in, gets out or gets called that this object does not allow, and every call is on the record.",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 52").message("metadata.name becomes the name of a Service: write at most 52 characters of a-z, 0-9 and '-', starting with a letter"),
+    validation = Rule::new("!self.metadata.name.endsWith('-egress')").message("metadata.name must not end with '-egress': objects of such names are egress gateways of other endpoints; choose another name"),
     validation = Rule::new("!self.metadata.name.startsWith('sallyport') && !(self.metadata.name in ['default', 'kubernetes'])").message("metadata.name must not be 'default' or 'kubernetes' or start with 'sallyport': objects of such names are Kubernetes' or the operator's own; choose another name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
@@ -292,22 +297,58 @@ pub struct Egress {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub allow: Vec<EgressRule>,
+    /// Whether the server has a resolver. Closed: it has none; the egress gateway resolves the hosts that it asks for.
+    /// ClusterDNS: it asks the cluster's own, and data can leave inside the questions.
+    #[serde(default)]
+    pub dns: EgressDns,
+    /// What the egress gateway does with a host that is not allowed. Enforce: it refuses. Audit: it lets the connection
+    /// through and records what it would have refused, so that the list of hosts can be learned; addresses that no server
+    /// may reach stay closed.
+    #[serde(default)]
+    pub mode: EgressMode,
 }
 
-/// One destination: exactly one of cidr and service.
+/// Whether the server has a resolver.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EgressDns {
+    /// It has none.
+    #[default]
+    Closed,
+    /// It asks the cluster's name servers.
+    #[serde(rename = "ClusterDNS")]
+    ClusterDns,
+}
+
+/// What the egress gateway does with a host that is not allowed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EgressMode {
+    /// It refuses.
+    #[default]
+    Enforce,
+    /// It lets the connection through and records what it would have refused.
+    Audit,
+}
+
+/// One destination: exactly one of host, cidr and service.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
-    validation = Rule::new("!has(self.host)").message("egress.allow[].host is not available yet: Kubernetes NetworkPolicy knows no names and this version has no egress gateway; write the addresses as cidr: 203.0.113.10/32"),
-    validation = Rule::new("has(self.host) || has(self.cidr) != has(self.service)").message("egress.allow[] needs exactly one of cidr and service, as in {cidr: 203.0.113.10/32, ports: [443]}"),
+    validation = Rule::new("[has(self.host), has(self.cidr), has(self.service)].filter(form, form).size() == 1").message("egress.allow[] needs exactly one of host, cidr and service, as in {host: api.example.com} or {cidr: 203.0.113.10/32, ports: [443]}"),
     validation = Rule::new("!has(self.cidr) || has(self.ports)").message("egress.allow[] with cidr needs ports, as in ports: [443]"),
-    validation = Rule::new("!has(self.service) || !has(self.ports)").message("egress.allow[].ports belongs to cidr; for a service write service: {..., ports: [5432]}"),
+    validation = Rule::new("!has(self.service) || !has(self.ports)").message("egress.allow[].ports belongs to host and cidr; for a service write service: {..., ports: [5432]}"),
     validation = Rule::new("!has(self.except) || has(self.cidr)").message("egress.allow[].except belongs to cidr"),
     validation = Rule::new("!has(self.cidr) || !has(self.except) || !isCIDR(self.cidr) || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength())").message("egress.allow[].except must lie inside cidr, as in cidr: 10.0.0.0/8 with except: [10.1.0.0/16]")
 )]
 pub struct EgressRule {
-    /// Reserved for destinations by name; refused by this version.
+    /// A host by name, as in api.example.com, or every name below one, as in *.example.com, which does not hold
+    /// example.com itself. The server reaches it through the endpoint's egress gateway, which HTTPS_PROXY names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
+    #[x_kube(
+        validation = Rule::new("!isIP(self)").message("egress.allow[].host is a name; write an address as cidr, as in {cidr: 203.0.113.10/32, ports: [443]}"),
+        validation = Rule::new("isIP(self) || !self.matches('^([*][.])?[^.]*$')").message("egress.allow[].host must have at least two labels, as in api.example.com or *.example.com: '*', single names and whole top-level domains are never open"),
+        validation = Rule::new("isIP(self) || self.matches('^([*][.])?[^.]*$') || self.matches('^([*][.])?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')").message("egress.allow[].host must be a host name in lower case, with at most one leading '*.' and without a trailing dot, as in api.example.com or *.example.com; write international names in their xn-- form"),
+        validation = Rule::new("!self.matches('[.](svc|local|localhost|arpa)$') && self != 'metadata.google.internal'").message("egress.allow[].host must not be a name of this cluster, of this host or of a metadata service; for pods write service: {namespace: ..., selector: ..., ports: [...]}")
+    )]
     pub host: Option<String>,
     /// Addresses outside the cluster. For pods use service: whether a Service's address is matched before or after its
     /// translation is undefined. Metadata addresses and the API server's are cut out of wider networks.
@@ -323,7 +364,7 @@ pub struct EgressRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 49)), extend("x-kubernetes-list-type" = "atomic"))]
     pub except: Vec<String>,
-    /// TCP ports.
+    /// TCP ports. 443 for a host, if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(p, !(p in [6443, 53, 853, 5353]))").message("egress ports 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) are never open to a server; remove them"))]
