@@ -21,6 +21,9 @@ pub mod types {
     pub const EGRESS_WIDENED: &str = "EgressWidened";
     /// Every hardening setting is in force; the message lists what the nodes cannot do.
     pub const HARDENING_APPLIED: &str = "HardeningApplied";
+    /// Every pod is refused what no rule allows, as its guard and its sidecar measured while the operator's canary was
+    /// alive. Unknown before that, and while the canary is not alive.
+    pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
     /// The namespace's quotas leave room for the endpoint's footprint.
     pub const QUOTA_SUFFICIENT: &str = "QuotaSufficient";
 }
@@ -61,6 +64,14 @@ pub mod reasons {
     pub const CONTAINER_NOT_STARTING: &str = "ContainerNotStarting";
     /// The server behind the sidecar did not answer the MCP handshake.
     pub const HANDSHAKE_PENDING: &str = "HandshakePending";
+    /// Every pod was refused every forbidden destination.
+    pub const ENFORCED: &str = "Enforced";
+    /// A pod reached a forbidden destination: its network policies are not enforced.
+    pub const NOT_ENFORCED: &str = "NotEnforced";
+    /// Not every pod was measured yet.
+    pub const NOT_MEASURED: &str = "NotMeasured";
+    /// The operator's canary does not answer the operator, so a refusal proves nothing.
+    pub const CANARY_UNREACHABLE: &str = "CanaryUnreachable";
     /// Every hardening setting is rendered.
     pub const ALL_APPLIED: &str = "AllApplied";
     /// NetworkPolicies of others open more to or from the endpoint's pods than the endpoint says.
@@ -73,19 +84,47 @@ pub mod reasons {
     pub const NODE_SUPPORT_MISSING: &str = "NodeSupportMissing";
 }
 
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Status {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Status {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
 /// Sets the condition `type_`, moving `lastTransitionTime` only when its status changes.
 ///
 /// Messages carry no clock and no counter: a status that differs on every reconcile would trigger the next one.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: &str,
-    status: bool,
+    status: impl Into<Status>,
     reason: &str,
     message: impl Into<String>,
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let status = if status { "True" } else { "False" };
+    let status = status.into().as_str();
     let old = conditions.iter().position(|condition| condition.type_ == type_);
     let last_transition_time = old
         .map(|at| &conditions[at])

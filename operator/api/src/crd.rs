@@ -1,6 +1,6 @@
 //! The CustomResourceDefinition as it is installed.
 
-use crate::McpEndpoint;
+use crate::{McpEndpoint, McpEndpointClass};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -15,11 +15,29 @@ use serde_json::{Value, json};
 ///
 /// When the patched schema is not a CRD any more, which the tests rule out.
 pub fn mcp_endpoint_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
-    let mut crd = serde_json::to_value(McpEndpoint::crd())?;
+    patched(&McpEndpoint::crd(), |schema| {
+        schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
+    })
+}
+
+/// The CRD of [`McpEndpointClass`], as tidy as that of [`McpEndpoint`].
+///
+/// # Errors
+///
+/// When the patched schema is not a CRD any more, which the tests rule out.
+pub fn mcp_endpoint_class_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    patched(&McpEndpointClass::crd(), |_| {})
+}
+
+fn patched(
+    crd: &CustomResourceDefinition,
+    patch: impl Fn(&mut Value),
+) -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(crd)?;
     for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
         let schema = &mut version["schema"]["openAPIV3Schema"];
         tidy(schema);
-        schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
+        patch(schema);
     }
     serde_json::from_value(crd)
 }
@@ -58,7 +76,9 @@ mod tests {
 
     #[test]
     fn nothing_is_nullable() {
-        let crd = serde_json::to_string(&mcp_endpoint_crd().unwrap()).unwrap();
-        assert!(!crd.contains("\"nullable\""));
+        for crd in [mcp_endpoint_crd(), mcp_endpoint_class_crd()] {
+            let crd = serde_json::to_string(&crd.unwrap()).unwrap();
+            assert!(!crd.contains("\"nullable\""));
+        }
     }
 }

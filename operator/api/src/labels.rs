@@ -53,3 +53,6 @@ pub const QUOTA: &str = "sallyport";
 
 /// PriorityClass that endpoint pods carry and that the quota is scoped to, unless the operator is told another.
 pub const PRIORITY_CLASS: &str = "sallyport-endpoint";
+
+/// Annotation of the class that holds for endpoints which name none.
+pub const DEFAULT_CLASS: &str = "sallyport.dev/is-default-class";

@@ -10,10 +10,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod class;
+
+pub use class::{EgressCeiling, McpEndpointClass, McpEndpointClassSpec, NetworkEnforcement};
+
 /// Port on which the audit sidecar serves MCP in the pod.
 pub const SIDECAR_PORT: u16 = 15080;
 /// Port on which the audit sidecar serves health and metrics in the pod.
 pub const SIDECAR_ADMIN_PORT: u16 = 15090;
+/// Port of the operator's canary: a listener that every endpoint's pods must be refused, which proves that their egress is
+/// closed. No endpoint may open it.
+pub const CANARY_PORT: u16 = 15070;
 /// Port of an endpoint's Service.
 pub const SERVICE_PORT: u16 = 8080;
 /// Port on which an egress gateway takes proxy requests, both in its pod and at its Service.
@@ -49,6 +56,11 @@ pub const GATEWAY_ADMIN_PORT: u16 = 15090;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct McpEndpointSpec {
+    /// Name of the McpEndpointClass that holds for this endpoint. The class that is marked as default, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("className is the name of an McpEndpointClass: a-z, 0-9, '-' and '.', as in standard"))]
+    pub class_name: Option<String>,
     /// The MCP server: image, command, transport and what it may use.
     pub server: Server,
     /// Tokens that the server needs, mounted as read-only files under /var/run/secrets/sallyport/<name>/.
