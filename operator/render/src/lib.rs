@@ -6,7 +6,6 @@
 
 mod amounts;
 mod children;
-mod cidr;
 mod containers;
 mod endpoint;
 mod facts;
@@ -24,22 +23,24 @@ mod writable;
 
 pub use amounts::Amounts;
 pub use children::{Applied, Children, Prepared, State};
-pub use cidr::{Network, ParseNetworkError};
 pub use endpoint::ValidatedEndpoint;
 pub use facts::{CredentialFact, Facts, NodeFeatures, Settings};
 pub use footprint::{Footprint, footprint};
 pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
+pub use sallyport_policy::{Network, ParseNetworkError};
 pub use validate::{ValidateError, validate};
+
+use metadata::Part;
 
 /// Renders all children of one endpoint.
 pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
     let policy = policy_file::policy_file(endpoint).to_string();
     Children::prepared(
-        identity::service_account(endpoint),
+        identity::service_account(endpoint, Part::Server),
         policy_file::config_map(endpoint, &policy),
         fences::network_policy(endpoint),
-        identity::pod_disruption_budget(endpoint),
-        identity::service(endpoint),
+        identity::pod_disruption_budget(endpoint, Part::Server),
+        identity::service(endpoint, Part::Server),
         workload::deployment(endpoint, &policy),
     )
 }

@@ -1,9 +1,11 @@
 //! IP networks in CIDR notation.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// An IP network with all host bits zero (RFC 4632, RFC 4291).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An IP network with all host bits zero (RFC 4632, RFC 4291). In files it is the text, as in `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Network {
     address: IpAddr,
     prefix: u8,
@@ -32,6 +34,11 @@ impl Network {
             && masked(bits(other.address), self.prefix, width(other.address)) == bits(self.address)
     }
 
+    /// Whether `address` lies in this network.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.contains(&Self::host(address))
+    }
+
     /// Number of leading bits that are fixed.
     pub fn prefix(&self) -> u8 {
         self.prefix
@@ -55,6 +62,20 @@ impl FromStr for Network {
         let width = width(address);
         let whole = canonical && prefix <= width && masked(bits(address), prefix, width) == bits(address);
         whole.then_some(Self { address, prefix }).ok_or_else(error)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = ParseNetworkError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
     }
 }
 
