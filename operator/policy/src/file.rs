@@ -1,5 +1,6 @@
 //! The policy file: one JSON document per endpoint.
 
+use crate::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -36,6 +37,8 @@ pub struct PolicyFile {
     pub limits: Limits,
     /// What is recorded.
     pub audit: AuditPolicy,
+    /// What the pod must be refused.
+    pub enforcement: Enforcement,
 }
 
 /// Which endpoint a sidecar stands in front of.
@@ -174,6 +177,7 @@ pub fn short_hash(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enforcement::EnforcementMode;
     use pretty_assertions::assert_eq;
 
     fn file() -> PolicyFile {
@@ -197,6 +201,11 @@ mod tests {
             limits: Limits::default(),
             audit: AuditPolicy {
                 arguments: ArgumentsMode::Digest,
+            },
+            enforcement: Enforcement {
+                mode: EnforcementMode::Required,
+                wait_seconds: 30,
+                canaries: vec![([10, 96, 0, 7], 15070).into()],
             },
         }
     }

@@ -5,6 +5,7 @@
 
 mod authority;
 pub mod egress;
+pub mod enforcement;
 mod file;
 mod network;
 
