@@ -1,20 +1,21 @@
 //! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is, metrics.
 
-use crate::audit::Journal;
-use crate::drain::{Drain, Phase};
+use crate::audit::Record;
 use crate::metrics::{self, Metrics};
 use crate::server::{ServerState, ServerWatch};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use sallyport_core::drain::{Drain, Phase};
+use sallyport_core::journal::Journal;
 use std::sync::Arc;
 
 /// Answers the admin port's requests. Clones share everything.
 #[derive(Clone)]
 pub struct Admin {
     /// Whose sink must take records.
-    pub journal: Journal,
+    pub journal: Journal<Record>,
     /// Whether the sidecar stops.
     pub drain: Drain,
     /// What is known of the server.

@@ -5,13 +5,11 @@
 
 mod admin;
 mod audit;
-mod drain;
 mod headers;
-mod listener;
 mod metrics;
 mod pipeline;
 mod server;
 mod sidecar;
 
-pub use audit::UnwrittenRecords;
+pub use sallyport_core::journal::UnwrittenRecords;
 pub use sidecar::{Sidecar, StartError};

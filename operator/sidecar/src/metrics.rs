@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use sallyport_core::journal::JournalMetrics;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -109,13 +110,10 @@ pub struct Metrics {
     pub active_streams: Gauge,
     /// Connections of clients.
     pub connections: Gauge,
-    /// Records that wait for the sink.
-    pub audit_queue_depth: Gauge,
-    /// Times that the sink began to fail.
-    pub audit_sink_failures: Counter,
+    /// What the journal counts.
+    pub journal: JournalMetrics,
     /// Requests that were refused without a record because the journal had no room for one.
     pub audit_unrecorded_refusals: Counter,
-    audit_records: Counter,
 }
 
 impl Default for Metrics {
@@ -134,10 +132,8 @@ impl Metrics {
             active_requests: Gauge::default(),
             active_streams: Gauge::default(),
             connections: Gauge::default(),
-            audit_queue_depth: Gauge::default(),
-            audit_sink_failures: Counter::default(),
+            journal: JournalMetrics::default(),
             audit_unrecorded_refusals: Counter::default(),
-            audit_records: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests by how they ended", metrics.requests.clone());
@@ -154,17 +150,7 @@ impl Metrics {
             metrics.active_streams.clone(),
         );
         registry.register("connections", "Connections of clients", metrics.connections.clone());
-        registry.register(
-            "audit_queue_depth",
-            "Audit records that wait for the sink",
-            metrics.audit_queue_depth.clone(),
-        );
-        registry.register("audit_records", "Audit records written", metrics.audit_records.clone());
-        registry.register(
-            "audit_sink_failures",
-            "Times that the audit sink began to fail",
-            metrics.audit_sink_failures.clone(),
-        );
+        metrics.journal.register(registry);
         registry.register(
             "audit_unrecorded_refusals",
             "Requests refused without a record because the audit queue was full",
@@ -180,12 +166,6 @@ impl Metrics {
         self.duration
             .get_or_create(&DurationLabels { method })
             .observe(elapsed.as_secs_f64());
-    }
-
-    /// Counts records that the sink took.
-    pub fn records_written(&self, count: usize) {
-        self.audit_records.inc_by(count as u64);
-        self.audit_queue_depth.dec_by(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The OpenMetrics text.

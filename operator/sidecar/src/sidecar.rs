@@ -1,14 +1,15 @@
 //! The sidecar as a whole: what is started, in which order it ends.
 
 use crate::admin::Admin;
-use crate::audit::{Journal, JournalThread, UnwrittenRecords};
-use crate::drain::{Drain, DrainControl, Phase, drain};
-use crate::listener::{self, BindError, Server};
+use crate::audit::Record;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::server::{ServerWatch, Upstream};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
+use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
+use sallyport_core::journal::{Journal, JournalThread, UnwrittenRecords};
+use sallyport_core::listener::{self, BindError, Server};
 use sallyport_policy::PolicyFile;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -57,7 +58,7 @@ pub struct Sidecar {
     traffic_address: SocketAddr,
     admin_address: SocketAddr,
     upstream: Upstream,
-    journal: Journal,
+    journal: Journal<Record>,
     journal_thread: JournalThread,
     metrics: Arc<Metrics>,
     control: Arc<DrainControl>,
@@ -80,7 +81,8 @@ impl Sidecar {
         let admin = listener::bind(policy.listen.admin_port).await?;
         // A request holds its place in the journal until it ends, and a connection has one request at a time.
         let capacity = connections(&policy) + BACKLOG;
-        let (journal, journal_thread) = Journal::start(sink, capacity, metrics.clone()).map_err(StartError::Journal)?;
+        let (journal, journal_thread) =
+            Journal::start(sink, capacity, metrics.journal.clone()).map_err(StartError::Journal)?;
         let head_bound = Duration::from_secs(policy.limits.response_header_seconds);
         let (control, drain) = drain();
         Ok(Self {
@@ -139,11 +141,16 @@ impl Sidecar {
             self.drain.clone(),
             self.metrics,
         ));
-        let handler = move |request, peer| {
+        let drain = self.drain.clone();
+        let serve = move |stream, peer| {
             let pipeline = pipeline.clone();
-            async move { pipeline.handle(request, peer).await }
+            let handler = move |request, peer| {
+                let pipeline = pipeline.clone();
+                async move { pipeline.handle(request, peer).await }
+            };
+            listener::serve_http(stream, peer, handler, drain.clone())
         };
-        tokio::join!(server.run(handler, self.drain, &self.control, drain_bound), async {
+        tokio::join!(server.run(serve, self.drain, &self.control, drain_bound), async {
             stop.await;
             tracing::info!("draining");
             self.control.advance(Phase::Draining);
@@ -167,9 +174,14 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
         connections: ADMIN_CONNECTIONS,
         gauge: Gauge::default(),
     };
-    let handler = move |request, _| {
+    let seen = drain.clone();
+    let serve = move |stream, peer| {
         let admin = admin.clone();
-        async move { admin.handle(request).await }
+        let handler = move |request, _| {
+            let admin = admin.clone();
+            async move { admin.handle(request).await }
+        };
+        listener::serve_http(stream, peer, handler, seen.clone())
     };
-    server.run(handler, drain, &control, Duration::ZERO).await;
+    server.run(serve, drain, &control, Duration::ZERO).await;
 }

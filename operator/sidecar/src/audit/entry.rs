@@ -1,10 +1,11 @@
 //! The record of a request under way.
 
 use super::record::bounded;
-use super::{Outcome, Record, Slot};
-use crate::drain::{Drain, Phase};
+use super::{Outcome, Record};
 use crate::metrics::{MethodClass, Metrics};
 use crate::pipeline::Message;
+use sallyport_core::drain::{Drain, Phase};
+use sallyport_core::journal::Slot;
 use sallyport_policy::EndpointIdentity;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Instant;
 /// A record that is being filled. Sends itself when closed or, with what is known by then, when dropped.
 pub struct Entry {
     record: Record,
-    slot: Option<Slot>,
+    slot: Option<Slot<Record>>,
     started: Instant,
     method: MethodClass,
     drain: Drain,
@@ -23,7 +24,7 @@ pub struct Entry {
 impl Entry {
     /// Opens the record of a request whose head has just been read.
     pub fn open(
-        slot: Slot,
+        slot: Slot<Record>,
         endpoint: Arc<EndpointIdentity>,
         client_ip: IpAddr,
         head: &http::request::Parts,

@@ -1,7 +1,6 @@
 //! Last stage: the answer's body on its way to the client.
 
 use crate::audit::{Entry, Outcome};
-use crate::drain::{Drain, Phase};
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -10,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
+use sallyport_core::drain::{Drain, Phase};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;

@@ -14,12 +14,13 @@ pub use answer::{Answer, is_event_stream};
 pub use denial::Denial;
 pub use message::Message;
 
-use crate::audit::{Entry, Journal};
-use crate::drain::Drain;
+use crate::audit::{Entry, Record};
 use crate::metrics::Metrics;
 use crate::server::Upstream;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use sallyport_core::drain::Drain;
+use sallyport_core::journal::Journal;
 use sallyport_policy::PolicyFile;
 use serde_json::value::RawValue;
 use std::net::IpAddr;
@@ -31,14 +32,20 @@ pub struct Pipeline {
     policy: PolicyFile,
     endpoint: Arc<sallyport_policy::EndpointIdentity>,
     upstream: Upstream,
-    journal: Journal,
+    journal: Journal<Record>,
     drain: Drain,
     metrics: Arc<Metrics>,
 }
 
 impl Pipeline {
     /// A pipeline that decides by `policy`.
-    pub fn new(policy: PolicyFile, upstream: Upstream, journal: Journal, drain: Drain, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        policy: PolicyFile,
+        upstream: Upstream,
+        journal: Journal<Record>,
+        drain: Drain,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             endpoint: Arc::new(policy.endpoint.clone()),
             policy,

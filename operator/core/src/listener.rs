@@ -64,20 +64,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until the drain begins, then lets requests under way finish for `drain_bound`, then ends them.
+    /// Lets `serve` serve each connection until the drain begins, then gives them `drain_bound` to finish, then ends
+    /// them. `serve` learns of the peer and must watch the drain itself.
     ///
-    /// On return no connection and no request is left.
-    pub async fn run<H, F, B>(self, handler: H, mut drain: Drain, control: &DrainControl, drain_bound: Duration)
+    /// On return no connection is left.
+    pub async fn run<S, F>(self, serve: S, mut drain: Drain, control: &DrainControl, drain_bound: Duration)
     where
-        H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: std::error::Error + Send + Sync + 'static,
+        S: Fn(TcpStream, IpAddr) -> F,
+        F: Future<Output = ()> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(self.connections));
         let mut connections = JoinSet::new();
-        let seen = drain.clone();
         let accepting = async {
             loop {
                 // Never closed.
@@ -93,7 +90,10 @@ impl Server {
                     }
                 };
                 while connections.try_join_next().is_some() {}
-                let connection = connection(stream, peer.ip(), handler.clone(), seen.clone());
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY is refused");
+                }
+                let connection = serve(stream, peer.ip());
                 let gauge = self.gauge.clone();
                 connections.spawn(async move {
                     gauge.inc();
@@ -125,16 +125,15 @@ impl Server {
     }
 }
 
-async fn connection<H, F, B>(stream: TcpStream, peer: IpAddr, handler: H, mut drain: Drain)
+/// Serves HTTP/1.1 on one connection: `handler` answers its requests, one after the other; once the drain begins, the
+/// one under way is the last.
+pub async fn serve_http<H, F, B>(stream: TcpStream, peer: IpAddr, handler: H, mut drain: Drain)
 where
     H: Fn(Request<Incoming>, IpAddr) -> F,
     F: Future<Output = Response<B>>,
     B: Body + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY is refused");
-    }
     let service = service_fn(|request| {
         let response = handler(request, peer);
         async move { Ok::<_, std::convert::Infallible>(response.await) }

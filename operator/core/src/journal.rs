@@ -1,7 +1,11 @@
 //! The bounded way from requests to the sink, and the thread that writes.
+//!
+//! A request first takes a [`Slot`]; without one it is refused. One thread of its own writes the records.
 
-use super::Record;
-use crate::metrics::Metrics;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,28 +37,35 @@ pub struct SinkUnavailable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnwrittenRecords {
     /// The sink failed until the end.
-    #[error("the audit sink failed and {count} records are lost: check what reads the sidecar's standard output")]
+    #[error("the audit sink failed and {count} records are lost: check what reads the program's standard output")]
     Failed {
         /// How many.
         count: usize,
     },
     /// The sink neither takes the last records nor fails.
-    #[error("the audit sink does not take the last records: check what reads the sidecar's standard output")]
+    #[error("the audit sink does not take the last records: check what reads the program's standard output")]
     Stuck,
 }
 
-/// Where requests take slots. Clones share one queue.
-#[derive(Clone)]
-pub struct Journal {
-    sender: mpsc::Sender<Record>,
+/// What Prometheus sees of a journal. Clones count together.
+#[derive(Clone, Default)]
+pub struct JournalMetrics {
+    queue_depth: Gauge,
+    records: Counter,
+    sink_failures: Counter,
+}
+
+/// Where requests take slots for records of type `R`. Clones share one queue.
+pub struct Journal<R> {
+    sender: mpsc::Sender<R>,
     health: Arc<SinkHealth>,
-    metrics: Arc<Metrics>,
+    metrics: JournalMetrics,
 }
 
 /// Room for one record, held by a request from before it is forwarded until it ends.
-pub struct Slot {
-    permit: mpsc::OwnedPermit<Record>,
-    metrics: Arc<Metrics>,
+pub struct Slot<R> {
+    permit: mpsc::OwnedPermit<R>,
+    metrics: JournalMetrics,
 }
 
 /// The writing thread. Ends when every [`Journal`] and every [`Slot`] is gone and all is written.
@@ -71,7 +82,39 @@ struct SinkHealth {
     writing_since: AtomicU64,
 }
 
-impl Journal {
+impl JournalMetrics {
+    /// Makes `registry` show them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "audit_queue_depth",
+            "Audit records that wait for the sink",
+            self.queue_depth.clone(),
+        );
+        registry.register("audit_records", "Audit records written", self.records.clone());
+        registry.register(
+            "audit_sink_failures",
+            "Times that the audit sink began to fail",
+            self.sink_failures.clone(),
+        );
+    }
+
+    fn written(&self, count: usize) {
+        self.records.inc_by(count as u64);
+        self.queue_depth.dec_by(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+impl<R> Clone for Journal<R> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+impl<R: Serialize + Send + 'static> Journal<R> {
     /// Starts the writing thread. `capacity` bounds the records that are reserved or queued at a time.
     ///
     /// # Errors
@@ -80,7 +123,7 @@ impl Journal {
     pub fn start(
         sink: impl Write + Send + 'static,
         capacity: usize,
-        metrics: Arc<Metrics>,
+        metrics: JournalMetrics,
     ) -> std::io::Result<(Self, JournalThread)> {
         let (sender, receiver) = mpsc::channel(capacity);
         let health = Arc::new(SinkHealth::new());
@@ -108,7 +151,7 @@ impl Journal {
     /// # Errors
     ///
     /// When there is none within a second.
-    pub async fn admit(&self) -> Result<Slot, SinkUnavailable> {
+    pub async fn admit(&self) -> Result<Slot<R>, SinkUnavailable> {
         let reserve = self.sender.clone().reserve_owned();
         match tokio::time::timeout(ADMISSION_WAIT, reserve).await {
             Ok(Ok(permit)) => Ok(Slot {
@@ -133,10 +176,10 @@ impl Journal {
     }
 }
 
-impl Slot {
+impl<R> Slot<R> {
     /// Hands the record over; never waits.
-    pub fn send(self, record: Record) {
-        self.metrics.audit_queue_depth.inc();
+    pub fn send(self, record: R) {
+        self.metrics.queue_depth.inc();
         self.permit.send(record);
     }
 }
@@ -177,14 +220,14 @@ impl SinkHealth {
     }
 }
 
-struct Writer<W> {
+struct Writer<W, R> {
     sink: W,
-    receiver: mpsc::Receiver<Record>,
+    receiver: mpsc::Receiver<R>,
     health: Arc<SinkHealth>,
-    metrics: Arc<Metrics>,
+    metrics: JournalMetrics,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write, R: Serialize> Writer<W, R> {
     fn run(mut self) -> Result<(), UnwrittenRecords> {
         let mut lines = Vec::with_capacity(BATCH);
         while let Some(record) = self.receiver.blocking_recv() {
@@ -202,7 +245,7 @@ impl<W: Write> Writer<W> {
                 return Err(UnwrittenRecords::Failed { count });
             }
             lines.clear();
-            self.metrics.records_written(count);
+            self.metrics.written(count);
         }
         Ok(())
     }
@@ -226,7 +269,7 @@ impl<W: Write> Writer<W> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     if !self.health.failing.swap(true, Ordering::Relaxed) {
-                        self.metrics.audit_sink_failures.inc();
+                        self.metrics.sink_failures.inc();
                         tracing::error!(%error, "the audit sink takes no records; calls are refused until it does");
                     }
                     if self.receiver.is_closed() && Instant::now() > *give_up.get_or_insert(Instant::now() + LAST_TRIES)
@@ -241,12 +284,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn push_line(lines: &mut Vec<u8>, record: &Record) {
+fn push_line(lines: &mut Vec<u8>, record: &impl Serialize) {
     let start = lines.len();
     if let Err(error) = serde_json::to_writer(&mut *lines, record) {
         // Cannot happen: every field of a record serializes and a Vec takes every byte.
         lines.truncate(start);
-        tracing::error!(%error, request_id = %record.request_id, "an audit record could not be written as JSON");
+        tracing::error!(%error, "an audit record could not be written as JSON");
         return;
     }
     lines.push(b'\n');

@@ -1,4 +1,4 @@
-//! How far the sidecar is on its way to its end.
+//! How far a program is on its way to its end.
 
 use tokio::sync::watch;
 
