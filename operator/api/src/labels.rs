@@ -33,6 +33,16 @@ pub const EGRESS_OF: &str = "sallyport.dev/egress-of";
 /// Ends the name of every object of an egress gateway. No endpoint's name ends so.
 pub const GATEWAY_SUFFIX: &str = "-egress";
 
+/// Name of the endpoint whose child bears `name`.
+pub fn endpoint_of(name: &str) -> &str {
+    name.strip_suffix(GATEWAY_SUFFIX).unwrap_or(name)
+}
+
+/// Name of the object of an endpoint's egress gateway.
+pub fn gateway_of(endpoint: &str) -> String {
+    format!("{endpoint}{GATEWAY_SUFFIX}")
+}
+
 /// SHA-256 (first 16 hex digits) of the policy file; on the pod template, so that a changed policy rolls out.
 pub const POLICY_HASH: &str = "sallyport.dev/policy-hash";
 

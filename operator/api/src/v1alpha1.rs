@@ -537,6 +537,11 @@ impl Access {
 }
 
 impl Egress {
+    /// Whether the endpoint has an egress gateway: to reach hosts by name, or to learn which ones are asked for.
+    pub fn needs_gateway(&self) -> bool {
+        self.mode == EgressMode::Audit || self.allow.iter().any(|rule| rule.host.is_some())
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -18,6 +18,13 @@ pub struct Assumed {
         default_value = "registry.example/sallyport/sidecar@sha256:0000000000000000000000000000000000000000000000000000000000000000"
     )]
     sidecar_image: String,
+    /// Image of the egress gateway, as the operator has it; the default only stands for one
+    #[arg(
+        long,
+        env = "SALLYPORT_EGRESS_IMAGE",
+        default_value = "registry.example/sallyport/egress@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    )]
+    egress_image: String,
     /// PriorityClass of endpoint pods
     #[arg(long, default_value = labels::PRIORITY_CLASS)]
     priority_class: String,
@@ -30,6 +37,9 @@ pub struct Assumed {
     /// Addresses of the Kubernetes API, which are cut out of the networks that a server may reach
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     api_server: Vec<IpAddr>,
+    /// Address of the egress gateway's Service, which the API server gives; the default only stands for one
+    #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
+    gateway_address: IpAddr,
     /// Whether the nodes support user namespaces and strict supplemental groups
     #[arg(long, value_enum, default_value_t = Nodes::Recent)]
     nodes: Nodes,
@@ -48,6 +58,7 @@ impl Assumed {
     pub fn settings(&self) -> Settings {
         Settings {
             sidecar_image: self.sidecar_image.clone(),
+            egress_image: self.egress_image.clone(),
             priority_class: self.priority_class.clone(),
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.operator_namespace.clone(),
@@ -64,6 +75,7 @@ impl Assumed {
                 supplemental_groups_policy: able,
             },
             api_servers: self.api_server.clone(),
+            gateway_address: Some(self.gateway_address),
             credentials: BTreeMap::new(),
         }
     }

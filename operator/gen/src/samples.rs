@@ -193,6 +193,7 @@ mod tests {
     fn every_sample_is_an_endpoint_that_renders() {
         let settings = Settings {
             sidecar_image: format!("registry.example/sidecar@sha256:{}", "0".repeat(64)),
+            egress_image: format!("registry.example/egress@sha256:{}", "0".repeat(64)),
             priority_class: "sallyport-endpoint".into(),
             cluster_domain: "cluster.local".into(),
             operator_namespace: "sallyport-system".into(),

@@ -44,6 +44,11 @@ impl Network {
         self.prefix
     }
 
+    /// The address, if the network holds no other.
+    pub fn single(&self) -> Option<IpAddr> {
+        (self.prefix == width(self.address)).then_some(self.address)
+    }
+
     /// Whether this is an IPv4 network.
     pub fn is_ipv4(&self) -> bool {
         self.address.is_ipv4()

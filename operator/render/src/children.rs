@@ -1,5 +1,6 @@
 //! The set of objects that one endpoint becomes.
 
+use crate::GatewayChildren;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service, ServiceAccount},
@@ -28,7 +29,7 @@ impl State for Prepared {
 }
 
 impl State for Applied {
-    /// `None`: withheld, because a credential is not there yet.
+    /// `None`: withheld, because a credential or the address of the gateway is not there yet.
     type Workload = Option<Deployment>;
 }
 
@@ -47,18 +48,22 @@ pub struct Children<S: State> {
     pub pod_disruption_budget: PodDisruptionBudget,
     /// Leads to the sidecars.
     pub service: Service,
+    /// The way out by host name; absent if the endpoint allows none.
+    pub gateway: Option<GatewayChildren>,
     /// Runs the pods.
     pub deployment: S::Workload,
     state: PhantomData<S>,
 }
 
 impl Children<Prepared> {
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn prepared(
         service_account: ServiceAccount,
         config_map: ConfigMap,
         network_policy: NetworkPolicy,
         pod_disruption_budget: PodDisruptionBudget,
         service: Service,
+        gateway: Option<GatewayChildren>,
         deployment: Deployment,
     ) -> Self {
         Self {
@@ -67,6 +72,7 @@ impl Children<Prepared> {
             network_policy,
             pod_disruption_budget,
             service,
+            gateway,
             deployment,
             state: PhantomData,
         }
@@ -81,6 +87,7 @@ impl Children<Prepared> {
         network_policy: NetworkPolicy,
         pod_disruption_budget: PodDisruptionBudget,
         service: Service,
+        gateway: Option<GatewayChildren>,
         deployment: Option<Deployment>,
     ) -> Children<Applied> {
         Children {
@@ -89,6 +96,7 @@ impl Children<Prepared> {
             network_policy,
             pod_disruption_budget,
             service,
+            gateway,
             deployment,
             state: PhantomData,
         }
@@ -100,13 +108,17 @@ impl Children<Prepared> {
     ///
     /// Never in practice: every object serializes.
     pub fn documents(&self) -> Result<Vec<Value>, serde_json::Error> {
-        Ok(vec![
+        let mut documents = vec![
             serde_json::to_value(&self.service_account)?,
             serde_json::to_value(&self.config_map)?,
             serde_json::to_value(&self.network_policy)?,
             serde_json::to_value(&self.pod_disruption_budget)?,
             serde_json::to_value(&self.service)?,
-            serde_json::to_value(&self.deployment)?,
-        ])
+        ];
+        if let Some(gateway) = &self.gateway {
+            documents.extend(gateway.documents()?);
+        }
+        documents.push(serde_json::to_value(&self.deployment)?);
+        Ok(documents)
     }
 }

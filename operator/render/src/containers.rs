@@ -1,6 +1,6 @@
-//! The two containers of an endpoint's pod: the audit sidecar and the server.
+//! The two containers of a server's pod, the audit sidecar and the server, and what every container has.
 
-use crate::{Amounts, ValidatedEndpoint};
+use crate::{Amounts, ValidatedEndpoint, config, gateway};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
@@ -17,8 +17,8 @@ pub(crate) const SERVER: &str = "server";
 pub(crate) const SIDECAR: &str = "audit";
 /// Name of the port that carries MCP.
 pub(crate) const MCP_PORT_NAME: &str = "mcp";
-/// Volume of the policy file.
-pub(crate) const POLICY_VOLUME: &str = "policy";
+/// Name of the port on which an egress gateway takes proxy requests.
+pub(crate) const PROXY_PORT_NAME: &str = "proxy";
 /// User and group of the server container; also the group that may read the credentials.
 pub(crate) const SERVER_ID: i64 = 65532;
 /// User and group of the audit sidecar: another, so that the server can neither signal nor trace it.
@@ -67,12 +67,7 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
-        volume_mounts: Some(vec![VolumeMount {
-            name: POLICY_VOLUME.to_owned(),
-            mount_path: MOUNT_PATH.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(vec![config::mount()]),
         resources: Some(SIDECAR_AMOUNTS.requirements()),
         ..hardened(SIDECAR_ID)
     }
@@ -94,7 +89,10 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         .map(crate::writable::WritableDir::mount)
         .chain(credentials)
         .collect();
-    let env: Vec<_> = server.env.iter().map(|(name, value)| literal(name, value)).collect();
+    let proxy = gateway::proxy_env(endpoint);
+    let proxy = proxy.iter().map(|(name, value)| literal(name, value));
+    let own = server.env.iter().map(|(name, value)| literal(name, value));
+    let env: Vec<_> = proxy.chain(own).collect();
     Container {
         name: SERVER.to_owned(),
         image: Some(server.image.clone()),
@@ -103,15 +101,7 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         env: (!env.is_empty()).then_some(env),
         startup_probe: Some(probe("/upstream/startup", Every::Seconds(2), Failures(90))),
         liveness_probe: Some(probe("/upstream/live", Every::Seconds(10), Failures(3))),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: STOP_DELAY_SECONDS,
-                }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
+        lifecycle: Some(stop_delay()),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         resources: Some(server_amounts(endpoint).requirements()),
         ..hardened(SERVER_ID)
@@ -131,8 +121,21 @@ pub(crate) fn runtime_default_seccomp() -> SeccompProfile {
     }
 }
 
+/// Lets callers learn that a pod ends before its container is told to stop.
+pub(crate) fn stop_delay() -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction {
+                seconds: STOP_DELAY_SECONDS,
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    }
+}
+
 /// What every container has.
-fn hardened(id: i64) -> Container {
+pub(crate) fn hardened(id: i64) -> Container {
     Container {
         // By digest, so this never brings in other content: it makes the kubelet prove the right to pull at each start.
         image_pull_policy: Some("Always".to_owned()),
@@ -164,7 +167,8 @@ fn literal(name: &str, value: &str) -> EnvVar {
     }
 }
 
-fn port(name: &str, port: u16) -> ContainerPort {
+/// A TCP port that a container listens on.
+pub(crate) fn port(name: &str, port: u16) -> ContainerPort {
     ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -173,13 +177,16 @@ fn port(name: &str, port: u16) -> ContainerPort {
     }
 }
 
-enum Every {
+/// Time between two probes.
+pub(crate) enum Every {
     Seconds(i32),
 }
 
-struct Failures(i32);
+/// Probes in a row that must fail.
+pub(crate) struct Failures(pub i32);
 
-fn probe(path: &str, Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
+/// A probe of the admin port, which is the same in the audit sidecar and in the egress gateway.
+pub(crate) fn probe(path: &str, Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),

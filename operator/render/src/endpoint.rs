@@ -1,8 +1,12 @@
 //! An endpoint that was validated: every value is of a form that Kubernetes accepts and that is safe to render.
 
 use crate::{Amounts, Network, NodeFeatures, Settings, writable::WritableDir};
-use sallyport_api::v1alpha1::{AuditArguments, QuotaMode, SERVICE_PORT};
-use std::collections::BTreeMap;
+use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, QuotaMode, SERVICE_PORT};
+use sallyport_policy::egress::{EgressHostRule, EgressMode};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 /// An endpoint that [`validate`](crate::validate) accepted.
 ///
@@ -15,7 +19,13 @@ pub struct ValidatedEndpoint {
     pub(crate) server: Server,
     pub(crate) credentials: Vec<MountedCredential>,
     pub(crate) access: Vec<Peer>,
-    pub(crate) egress: Vec<Destination>,
+    pub(crate) egress: Vec<Rule>,
+    pub(crate) gateway: Option<Gateway>,
+    /// Whether the server may ask the cluster's name servers.
+    pub(crate) cluster_dns: bool,
+    pub(crate) network_enforcement: NetworkEnforcement,
+    /// Addresses of the operator's canary.
+    pub(crate) canaries: Vec<SocketAddr>,
     pub(crate) audit_arguments: AuditArguments,
     pub(crate) quota: QuotaMode,
     pub(crate) replicas: u8,
@@ -63,9 +73,19 @@ pub(crate) enum Peer {
     },
 }
 
+/// One entry of `egress.allow`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// Position in the list.
+    pub index: usize,
+    pub destination: Destination,
+}
+
 /// What the server may reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
+    /// Hosts by name, through the egress gateway.
+    Host(EgressHostRule),
     /// Addresses outside the cluster.
     Network {
         network: Network,
@@ -81,6 +101,16 @@ pub(crate) enum Destination {
     },
 }
 
+/// The egress gateway that an endpoint needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    pub mode: EgressMode,
+    /// Address of its Service; `None` until the API server has given it one.
+    pub address: Option<IpAddr>,
+    /// Addresses of the Kubernetes API, which stay closed.
+    pub api_servers: Vec<IpAddr>,
+}
+
 impl ValidatedEndpoint {
     /// Namespace of the endpoint and of all its children.
     pub fn namespace(&self) -> &str {
@@ -92,14 +122,32 @@ impl ValidatedEndpoint {
         &self.name
     }
 
+    /// UID of the endpoint, which owns all its children.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
     /// Pods that are wanted.
     pub fn replicas(&self) -> i32 {
         i32::from(self.replicas)
     }
 
+    /// What happens to pods whose forbidden destinations are not refused.
+    pub fn network_enforcement(&self) -> NetworkEnforcement {
+        self.network_enforcement
+    }
+
     /// Whether the endpoint asks for the namespace's quota.
     pub fn quota(&self) -> QuotaMode {
         self.quota
+    }
+
+    /// Whether servers go out through an egress gateway whose address is not known yet.
+    ///
+    /// A Deployment that is rendered meanwhile leads its servers nowhere: apply the other children, which gives the gateway
+    /// its address, and render again.
+    pub fn awaits_gateway(&self) -> bool {
+        self.gateway.as_ref().is_some_and(|gateway| gateway.address.is_none())
     }
 
     /// Where clients inside the cluster reach the endpoint.

@@ -1,12 +1,18 @@
 //! What rendering needs besides the endpoint itself.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use sallyport_api::McpEndpointClassSpec;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 /// How the operator was configured. The same for every endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Image of the audit sidecar, by digest.
     pub sidecar_image: String,
+    /// Image of the egress gateway, by digest.
+    pub egress_image: String,
     /// PriorityClass of every endpoint pod; the namespace's quota is scoped to it.
     pub priority_class: String,
     /// DNS domain of the cluster, as in `cluster.local`.
@@ -24,6 +30,12 @@ pub struct Facts {
     pub node_features: NodeFeatures,
     /// Addresses of the Kubernetes API: its Service's and those behind it. No server may reach them.
     pub api_servers: Vec<IpAddr>,
+    /// Address of the egress gateway's Service, once it has one.
+    pub gateway_address: Option<IpAddr>,
+    /// Addresses of the operator's canary, which pods must be refused; none, if the operator has no canary Service.
+    pub canaries: Vec<SocketAddr>,
+    /// What the platform decided for the endpoint.
+    pub class: ClassFact,
     /// What is known of each credential, by its name in the spec.
     pub credentials: BTreeMap<String, CredentialFact>,
 }
@@ -37,6 +49,18 @@ pub struct NodeFeatures {
     pub user_namespaces: bool,
     /// `supplementalGroupsPolicy: Strict` (KEP-3619).
     pub supplemental_groups_policy: bool,
+}
+
+/// What is known of the class that holds for an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClassFact {
+    /// The endpoint names none and none is marked as default: every field has its documented default.
+    #[default]
+    BuiltIn,
+    /// The class that the endpoint names, or the default one.
+    Found(McpEndpointClassSpec),
+    /// The endpoint names a class that does not exist.
+    Missing,
 }
 
 /// What is known of one credential.

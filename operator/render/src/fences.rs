@@ -1,9 +1,9 @@
 //! NetworkPolicies. Kubernetes adds policies up and has no deny, so each one opens exactly what it names.
 
 use crate::{
-    ValidatedEndpoint,
+    Network, ValidatedEndpoint, cidr,
     endpoint::{Destination, Peer},
-    metadata,
+    metadata::{self, Part},
 };
 use k8s_openapi::{
     api::networking::v1::{
@@ -17,21 +17,59 @@ use k8s_openapi::{
 };
 use sallyport_api::{
     labels,
-    v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PORT},
+    v1alpha1::{GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PORT},
 };
+use sallyport_policy::egress::{self, EgressFile};
 use std::collections::BTreeMap;
 
 /// Label that every namespace carries with its own name, and that nobody can change.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// Closes the pods of `endpoint` both ways and opens what it allows.
+/// Namespace and labels of the cluster's name servers, as every distribution has them.
+const DNS_NAMESPACE: &str = "kube-system";
+const DNS_LABEL: (&str, &str) = ("k8s-app", "kube-dns");
+const DNS_PORT: u16 = 53;
+
+const ALL_IPV4: &str = "0.0.0.0/0";
+
+/// Closes the server's pods of `endpoint` both ways and opens what it allows.
 pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
-    let ingress: Vec<_> = callers(endpoint).into_iter().chain(operator(endpoint)).collect();
-    let egress: Vec<_> = endpoint.egress.iter().map(destination).collect();
+    let ingress = callers(endpoint).into_iter().chain(operator(endpoint));
+    let egress = gateway(endpoint)
+        .into_iter()
+        .chain(endpoint.cluster_dns.then(name_servers))
+        .chain(endpoint.egress.iter().filter_map(|rule| destination(&rule.destination)));
+    policy_of(endpoint, Part::Server, ingress.collect(), egress.collect())
+}
+
+/// Closes the gateway's pods of `endpoint` both ways and opens the proxy to the server's pods, name servers, and public
+/// addresses on the ports that `file` names. Which hosts those may be is for the gateway to say.
+pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) -> NetworkPolicy {
+    let from_server = NetworkPolicyIngressRule {
+        from: Some(vec![pods_of(endpoint, Part::Server)]),
+        ports: Some(vec![tcp(GATEWAY_PORT)]),
+    };
+    let ports: Vec<_> = crate::gateway::dialled_ports(file).into_iter().collect();
+    let private = crate::gateway::dialled_networks(endpoint, file);
+    let private = private
+        .into_iter()
+        .map(|(network, except, ports)| to(vec![block(network, except)], &ports));
+    let egress = std::iter::once(name_servers())
+        .chain((!ports.is_empty()).then(|| to(public(file), &ports)))
+        .chain(private);
+    policy_of(endpoint, Part::Gateway, vec![from_server], egress.collect())
+}
+
+fn policy_of(
+    endpoint: &ValidatedEndpoint,
+    part: Part,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: metadata::of_child(endpoint),
+        metadata: metadata::of_child(endpoint, part),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(metadata::selector(endpoint)),
+            pod_selector: Some(metadata::selector(endpoint, part)),
             policy_types: Some(both_directions()),
             ingress: some_if_any(ingress),
             egress: some_if_any(egress),
@@ -39,14 +77,18 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
     }
 }
 
-/// Closes every endpoint pod of `namespace` both ways and opens nothing.
-pub(crate) fn fence(namespace: &str) -> NetworkPolicy {
+/// Closes every pod of `namespace` that is this part of any endpoint both ways and opens nothing.
+pub(crate) fn fence(namespace: &str, part: Part) -> NetworkPolicy {
+    let name = match part {
+        Part::Server => labels::FENCE,
+        Part::Gateway => labels::GATEWAY_FENCE,
+    };
     NetworkPolicy {
-        metadata: metadata::of_namespace(labels::FENCE, namespace),
+        metadata: metadata::of_namespace(name, namespace),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(LabelSelector {
                 match_expressions: Some(vec![LabelSelectorRequirement {
-                    key: labels::ENDPOINT.to_owned(),
+                    key: part.pod_label().to_owned(),
                     operator: "Exists".to_owned(),
                     values: None,
                 }]),
@@ -76,28 +118,73 @@ fn operator(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyIngressRule> {
     })
 }
 
-fn destination(destination: &Destination) -> NetworkPolicyEgressRule {
-    let (peer, ports) = match destination {
-        Destination::Network { network, except, ports } => {
-            let block = IPBlock {
-                cidr: network.to_string(),
-                except: some_if_any(except.iter().map(ToString::to_string).collect()),
-            };
-            let peer = NetworkPolicyPeer {
-                ip_block: Some(block),
-                ..NetworkPolicyPeer::default()
-            };
-            (peer, ports)
-        }
+/// The endpoint's own gateway, and nobody else's.
+fn gateway(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyEgressRule> {
+    endpoint.gateway.as_ref()?;
+    Some(to(vec![pods_of(endpoint, Part::Gateway)], &[GATEWAY_PORT]))
+}
+
+/// The cluster's name servers, by label and not by port alone: any host can listen on 53.
+fn name_servers() -> NetworkPolicyEgressRule {
+    let udp = NetworkPolicyPort {
+        protocol: Some("UDP".to_owned()),
+        ..tcp(DNS_PORT)
+    };
+    NetworkPolicyEgressRule {
+        to: Some(vec![pods_in(DNS_NAMESPACE, &metadata::owned([DNS_LABEL]))]),
+        ports: Some(vec![udp, tcp(DNS_PORT)]),
+    }
+}
+
+/// `None` for hosts, which are reached through the gateway.
+fn destination(destination: &Destination) -> Option<NetworkPolicyEgressRule> {
+    match destination {
+        Destination::Host(_) => None,
+        Destination::Network { network, except, ports } => Some(to(vec![block(*network, except)], ports)),
         Destination::Service {
             namespace,
             selector,
             ports,
-        } => (pods_in(namespace, selector), ports),
-    };
+        } => Some(to(vec![pods_in(namespace, selector)], ports)),
+    }
+}
+
+/// Every public address of both families, without those of the Kubernetes API.
+fn public(file: &EgressFile) -> Vec<NetworkPolicyPeer> {
+    let denied = file.addresses.denied.iter().map(|denied| denied.network);
+    let closed: Vec<Network> = egress::not_public().chain(denied).collect();
+    let families = [ALL_IPV4, egress::PUBLIC_IPV6].into_iter();
+    let families = families.filter_map(|family| family.parse::<Network>().ok());
+    families
+        .map(|family| {
+            let inside = closed.iter().filter(|network| family.contains(network)).copied();
+            block(family, &cidr::outermost(inside.collect()))
+        })
+        .collect()
+}
+
+fn block(network: Network, except: &[Network]) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: network.to_string(),
+            except: some_if_any(except.iter().map(ToString::to_string).collect()),
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn to(peers: Vec<NetworkPolicyPeer>, ports: &[u16]) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule {
-        to: Some(vec![peer]),
+        to: Some(peers),
         ports: Some(ports.iter().map(|&port| tcp(port)).collect()),
+    }
+}
+
+/// Pods of one part of `endpoint`, in its own namespace.
+fn pods_of(endpoint: &ValidatedEndpoint, part: Part) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(metadata::selector(endpoint, part)),
+        ..NetworkPolicyPeer::default()
     }
 }
 

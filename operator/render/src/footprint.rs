@@ -1,24 +1,25 @@
 //! The most that an endpoint can use.
 
-use crate::{Amounts, ValidatedEndpoint, containers, workload};
+use crate::{Amounts, ValidatedEndpoint, containers, gateway, workload};
 use std::ops::Add;
 
 /// The most that an endpoint, or all endpoints of a namespace, can use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Pods, one surge pod of a roll-out included.
+    /// Pods, one surge pod of each roll-out included.
     pub pods: i64,
     /// What those pods use together.
     pub amounts: Amounts,
 }
 
-/// Computes the footprint of `endpoint`: each pod is a server and an audit sidecar.
+/// Computes the footprint of `endpoint`: its pods, each a server and an audit sidecar, and those of its egress gateway.
 pub fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
     let pods = i64::from(endpoint.replicas) + i64::from(workload::MAX_SURGE);
-    Footprint {
+    let servers = Footprint {
         pods,
         amounts: (containers::server_amounts(endpoint) + containers::SIDECAR_AMOUNTS) * pods,
-    }
+    };
+    servers + gateway::footprint(endpoint)
 }
 
 impl Add for Footprint {

@@ -1,6 +1,9 @@
-//! How an endpoint is known in its namespace: ServiceAccount, Service, PodDisruptionBudget.
+//! How the pods of an endpoint are known in its namespace: ServiceAccount, Service, PodDisruptionBudget.
 
-use crate::{ValidatedEndpoint, containers, metadata};
+use crate::{
+    ValidatedEndpoint, containers,
+    metadata::{self, Part},
+};
 use k8s_openapi::{
     api::{
         core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec},
@@ -8,26 +11,31 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use sallyport_api::v1alpha1::{SERVICE_PORT, SIDECAR_PORT};
+use sallyport_api::v1alpha1::{GATEWAY_PORT, SERVICE_PORT, SIDECAR_PORT};
 
-pub(crate) fn service_account(endpoint: &ValidatedEndpoint) -> ServiceAccount {
+pub(crate) fn service_account(endpoint: &ValidatedEndpoint, part: Part) -> ServiceAccount {
     ServiceAccount {
-        metadata: metadata::of_child(endpoint),
+        metadata: metadata::of_child(endpoint, part),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     }
 }
 
-pub(crate) fn service(endpoint: &ValidatedEndpoint) -> Service {
+/// Leads to the audit sidecars, or to the egress gateway, whose address the server is told literally.
+pub(crate) fn service(endpoint: &ValidatedEndpoint, part: Part) -> Service {
+    let (name, port, target) = match part {
+        Part::Server => (containers::MCP_PORT_NAME, SERVICE_PORT, SIDECAR_PORT),
+        Part::Gateway => (containers::PROXY_PORT_NAME, GATEWAY_PORT, GATEWAY_PORT),
+    };
     Service {
-        metadata: metadata::of_child(endpoint),
+        metadata: metadata::of_child(endpoint, part),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            selector: Some(metadata::selector_labels(endpoint)),
+            selector: Some(metadata::selector_labels(endpoint, part)),
             ports: Some(vec![ServicePort {
-                name: Some(containers::MCP_PORT_NAME.to_owned()),
-                port: i32::from(SERVICE_PORT),
-                target_port: Some(IntOrString::Int(i32::from(SIDECAR_PORT))),
+                name: Some(name.to_owned()),
+                port: i32::from(port),
+                target_port: Some(IntOrString::Int(i32::from(target))),
                 // Server-side apply merges ports by number and protocol, so the default must be written.
                 protocol: Some("TCP".to_owned()),
                 ..ServicePort::default()
@@ -39,12 +47,12 @@ pub(crate) fn service(endpoint: &ValidatedEndpoint) -> Service {
 }
 
 /// One pod at a time may be drained; a pod that is not ready anyway never blocks a node.
-pub(crate) fn pod_disruption_budget(endpoint: &ValidatedEndpoint) -> PodDisruptionBudget {
+pub(crate) fn pod_disruption_budget(endpoint: &ValidatedEndpoint, part: Part) -> PodDisruptionBudget {
     PodDisruptionBudget {
-        metadata: metadata::of_child(endpoint),
+        metadata: metadata::of_child(endpoint, part),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(metadata::selector(endpoint)),
+            selector: Some(metadata::selector(endpoint, part)),
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),

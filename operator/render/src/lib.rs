@@ -6,11 +6,14 @@
 
 mod amounts;
 mod children;
+mod cidr;
+mod config;
 mod containers;
 mod endpoint;
 mod facts;
 mod fences;
 mod footprint;
+mod gateway;
 pub mod hardening;
 mod identity;
 mod metadata;
@@ -24,8 +27,9 @@ mod writable;
 pub use amounts::Amounts;
 pub use children::{Applied, Children, Prepared, State};
 pub use endpoint::ValidatedEndpoint;
-pub use facts::{CredentialFact, Facts, NodeFeatures, Settings};
+pub use facts::{ClassFact, CredentialFact, Facts, NodeFeatures, Settings};
 pub use footprint::{Footprint, footprint};
+pub use gateway::GatewayChildren;
 pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
 pub use sallyport_policy::{Network, ParseNetworkError};
 pub use validate::{ValidateError, validate};
@@ -37,10 +41,11 @@ pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
     let policy = policy_file::policy_file(endpoint).to_string();
     Children::prepared(
         identity::service_account(endpoint, Part::Server),
-        policy_file::config_map(endpoint, &policy),
+        config::config_map(endpoint, Part::Server, sallyport_policy::FILE_NAME, &policy),
         fences::network_policy(endpoint),
         identity::pod_disruption_budget(endpoint, Part::Server),
         identity::service(endpoint, Part::Server),
+        gateway::children(endpoint),
         workload::deployment(endpoint, &policy),
     )
 }

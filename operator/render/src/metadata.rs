@@ -6,12 +6,46 @@ use kube::Resource;
 use sallyport_api::{McpEndpoint, labels};
 use std::collections::BTreeMap;
 
-/// Metadata of a child of `endpoint`. Every child bears the endpoint's name.
-pub(crate) fn of_child(endpoint: &ValidatedEndpoint) -> ObjectMeta {
+/// Which pods of an endpoint an object is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Those of the server.
+    Server,
+    /// Those of its egress gateway.
+    Gateway,
+}
+
+impl Part {
+    /// Name of every object of this part: the endpoint's own, or with a suffix with which no endpoint's name ends.
+    pub fn name(self, endpoint: &ValidatedEndpoint) -> String {
+        match self {
+            Self::Server => endpoint.name.clone(),
+            Self::Gateway => labels::gateway_of(&endpoint.name),
+        }
+    }
+
+    /// The label that the pods of this part alone carry.
+    pub fn pod_label(self) -> &'static str {
+        match self {
+            Self::Server => labels::ENDPOINT,
+            Self::Gateway => labels::EGRESS_OF,
+        }
+    }
+
+    fn component(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Gateway => "egress",
+        }
+    }
+}
+
+/// Metadata of a child of `endpoint`.
+pub(crate) fn of_child(endpoint: &ValidatedEndpoint, part: Part) -> ObjectMeta {
     ObjectMeta {
-        name: Some(endpoint.name.clone()),
+        name: Some(part.name(endpoint)),
         namespace: Some(endpoint.namespace.clone()),
-        labels: Some(endpoint_labels(endpoint)),
+        labels: Some(labels_with(endpoint, part, labels::ENDPOINT)),
         owner_references: Some(vec![OwnerReference {
             api_version: McpEndpoint::api_version(&()).into_owned(),
             kind: McpEndpoint::kind(&()).into_owned(),
@@ -38,24 +72,28 @@ pub(crate) fn of_namespace(name: &str, namespace: &str) -> ObjectMeta {
     }
 }
 
-/// Labels of every child and pod of `endpoint`.
-pub(crate) fn endpoint_labels(endpoint: &ValidatedEndpoint) -> BTreeMap<String, String> {
+/// Labels of the pods of one part of `endpoint`.
+pub(crate) fn pod_labels(endpoint: &ValidatedEndpoint, part: Part) -> BTreeMap<String, String> {
+    labels_with(endpoint, part, part.pod_label())
+}
+
+/// The one label that selects the pods of one part of `endpoint`.
+pub(crate) fn selector_labels(endpoint: &ValidatedEndpoint, part: Part) -> BTreeMap<String, String> {
+    owned([(part.pod_label(), endpoint.name.as_str())])
+}
+
+/// Selects the pods of one part of `endpoint`.
+pub(crate) fn selector(endpoint: &ValidatedEndpoint, part: Part) -> LabelSelector {
+    matching(selector_labels(endpoint, part))
+}
+
+fn labels_with(endpoint: &ValidatedEndpoint, part: Part, key: &str) -> BTreeMap<String, String> {
     owned([
         (labels::MANAGED_BY, labels::OPERATOR),
         (labels::PART_OF, labels::OPERATOR),
-        (labels::COMPONENT, "server"),
-        (labels::ENDPOINT, &endpoint.name),
+        (labels::COMPONENT, part.component()),
+        (key, &endpoint.name),
     ])
-}
-
-/// The one label that selects the pods of `endpoint`.
-pub(crate) fn selector_labels(endpoint: &ValidatedEndpoint) -> BTreeMap<String, String> {
-    owned([(labels::ENDPOINT, endpoint.name.as_str())])
-}
-
-/// Selects the pods of `endpoint`.
-pub(crate) fn selector(endpoint: &ValidatedEndpoint) -> LabelSelector {
-    matching(selector_labels(endpoint))
 }
 
 /// Selects what carries all of `labels`.

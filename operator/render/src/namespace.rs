@@ -1,6 +1,9 @@
-//! What the endpoints of one namespace share: the fence and the quota.
+//! What the endpoints of one namespace share: the fences and the quota.
 
-use crate::{Footprint, Settings, fences, metadata};
+use crate::{
+    Footprint, Settings, fences,
+    metadata::{self, Part},
+};
 use k8s_openapi::{
     api::{
         core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector, ScopedResourceSelectorRequirement},
@@ -23,8 +26,10 @@ pub struct NamespaceMember {
 /// Objects that all endpoints of a namespace share. No single endpoint owns them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamespaceChildren {
-    /// Closes every endpoint pod of the namespace, so that the loss of an endpoint's own policy only closes more.
+    /// Closes every server pod of the namespace, so that the loss of an endpoint's own policy only closes more.
     pub fence: NetworkPolicy,
+    /// Closes every egress gateway's pod of the namespace likewise.
+    pub gateway_fence: NetworkPolicy,
     /// Bounds all endpoints together; absent if none of them asks for it.
     pub quota: Option<ResourceQuota>,
 }
@@ -36,9 +41,9 @@ impl NamespaceChildren {
     ///
     /// Never in practice: every object serializes.
     pub fn documents(&self) -> Result<Vec<Value>, serde_json::Error> {
-        let fence = serde_json::to_value(&self.fence);
+        let fences = [&self.fence, &self.gateway_fence].map(serde_json::to_value);
         let quota = self.quota.as_ref().map(serde_json::to_value);
-        std::iter::once(fence).chain(quota).collect()
+        fences.into_iter().chain(quota).collect()
     }
 }
 
@@ -46,7 +51,8 @@ impl NamespaceChildren {
 pub fn render_namespace(namespace: &str, members: &[NamespaceMember], settings: &Settings) -> NamespaceChildren {
     let managed = members.iter().any(|member| member.quota == QuotaMode::Managed);
     NamespaceChildren {
-        fence: fences::fence(namespace),
+        fence: fences::fence(namespace, Part::Server),
+        gateway_fence: fences::fence(namespace, Part::Gateway),
         quota: managed.then(|| quota(namespace, members, settings)),
     }
 }

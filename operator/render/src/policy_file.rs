@@ -1,10 +1,10 @@
-//! The policy file that the audit sidecar reads, and the ConfigMap that holds it.
+//! The policy file that the audit sidecar reads.
 
-use crate::{ValidatedEndpoint, metadata};
-use k8s_openapi::api::core::v1::ConfigMap;
-use sallyport_api::v1alpha1::{AuditArguments, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
+use crate::ValidatedEndpoint;
+use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
 use sallyport_policy::{
-    ArgumentsMode, AuditPolicy, EndpointIdentity, FILE_NAME, Limits, Listen, PolicyFile, SCHEMA, Upstream,
+    ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream,
+    enforcement::{Enforcement, EnforcementMode},
 };
 
 pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
@@ -31,14 +31,20 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
                 AuditArguments::Digest => ArgumentsMode::Digest,
             },
         },
+        enforcement: enforcement(endpoint),
     }
 }
 
-pub(crate) fn config_map(endpoint: &ValidatedEndpoint, policy: &str) -> ConfigMap {
-    ConfigMap {
-        metadata: metadata::of_child(endpoint),
-        data: Some(metadata::owned([(FILE_NAME, policy)])),
-        ..ConfigMap::default()
+fn enforcement(endpoint: &ValidatedEndpoint) -> Enforcement {
+    let (mode, wait_seconds) = match endpoint.network_enforcement {
+        NetworkEnforcement::Required => (EnforcementMode::Required, 30),
+        // The server starts in the end whatever is met, so it is not kept waiting for long.
+        NetworkEnforcement::Warn => (EnforcementMode::Warn, 10),
+    };
+    Enforcement {
+        mode,
+        wait_seconds,
+        canaries: endpoint.canaries.clone(),
     }
 }
 

@@ -11,13 +11,13 @@ mod server;
 pub use error::ValidateError;
 
 use crate::{
-    CredentialFact, Facts, Settings, ValidatedEndpoint,
+    ClassFact, CredentialFact, Facts, Settings, ValidatedEndpoint,
     endpoint::{MountedCredential, Peer},
     syntax,
 };
 use sallyport_api::{
-    McpEndpoint, labels,
-    v1alpha1::{Access, Credential, MatchLabels},
+    McpEndpoint, McpEndpointClassSpec, labels,
+    v1alpha1::{Access, Credential, EgressDns, MatchLabels},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +46,10 @@ pub fn validate(
     let replicas = u8::try_from(spec.replicas)
         .ok()
         .filter(|replicas| (1..=MAX_REPLICAS).contains(replicas));
+    let class = class(spec.class_name.as_deref(), &facts.class)?;
+    if spec.egress.dns == EgressDns::ClusterDns && !class.egress.allow_cluster_dns {
+        return Err(ValidateError::ClassDns);
+    }
     Ok(ValidatedEndpoint {
         name: name(present(&endpoint.metadata.name, "metadata.name")?)?,
         namespace: present(&endpoint.metadata.namespace, "metadata.namespace")?,
@@ -53,7 +57,11 @@ pub fn validate(
         server: server::server(&spec.server)?,
         credentials: credentials(&spec.credentials, &facts.credentials)?,
         access: access(&spec.access)?,
-        egress: egress::egress(&spec.egress, &facts.api_servers)?,
+        gateway: egress::gateway(&spec.egress, facts),
+        egress: egress::rules(&spec.egress, &facts.api_servers)?,
+        cluster_dns: spec.egress.dns == EgressDns::ClusterDns,
+        network_enforcement: class.network_enforcement,
+        canaries: facts.canaries.clone(),
         audit_arguments: spec.audit.arguments,
         quota: spec.isolation.quota,
         replicas: replicas.ok_or(ValidateError::Replicas {
@@ -72,7 +80,21 @@ fn name(name: String) -> Result<String, ValidateError> {
     if name.starts_with(labels::OPERATOR) || KUBERNETES_NAMES.contains(&name.as_str()) {
         return Err(ValidateError::ReservedName { name });
     }
+    if name.ends_with(labels::GATEWAY_SUFFIX) {
+        return Err(ValidateError::GatewayName { name });
+    }
     Ok(name)
+}
+
+/// What the platform decided; its defaults, if it decided nothing.
+fn class(name: Option<&str>, class: &ClassFact) -> Result<McpEndpointClassSpec, ValidateError> {
+    match class {
+        ClassFact::BuiltIn => Ok(McpEndpointClassSpec::default()),
+        ClassFact::Found(spec) => Ok(spec.clone()),
+        ClassFact::Missing => Err(ValidateError::ClassMissing {
+            name: name.unwrap_or_default().to_owned(),
+        }),
+    }
 }
 
 fn credentials(

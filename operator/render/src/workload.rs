@@ -1,17 +1,16 @@
-//! The Deployment and its pod template.
+//! Deployments and their pod templates: what all have, and the server's.
 
 use crate::{
-    ValidatedEndpoint,
-    containers::{self, POLICY_VOLUME, SERVER, SERVER_ID},
-    metadata,
+    ValidatedEndpoint, config,
+    containers::{self, SERVER, SERVER_ID},
+    metadata::{self, Part},
 };
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Affinity, ConfigMapVolumeSource, LocalObjectReference, PodAffinityTerm, PodAntiAffinity, PodDNSConfig,
-            PodSecurityContext, PodSpec, PodTemplateSpec, SecretVolumeSource, TopologySpreadConstraint, Volume,
-            WeightedPodAffinityTerm,
+            Affinity, LocalObjectReference, PodAffinityTerm, PodAntiAffinity, PodDNSConfig, PodSecurityContext,
+            PodSpec, PodTemplateSpec, SecretVolumeSource, TopologySpreadConstraint, Volume, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -32,14 +31,34 @@ const PROGRESS_DEADLINE_SECONDS: i32 = 300;
 /// Owner may read, group may read: with a group of its own the kubelet makes it 0440 whatever is asked.
 const CREDENTIAL_MODE: i32 = 0o440;
 
-const CONFIG_MODE: i32 = 0o444;
-
+/// The server's Deployment.
 pub(crate) fn deployment(endpoint: &ValidatedEndpoint, policy: &str) -> Deployment {
+    let mut annotations = annotations(SERVER, policy);
+    if let Some(hash) = credentials_hash(endpoint) {
+        annotations.insert(labels::CREDENTIALS_HASH.to_owned(), hash);
+    }
+    deployment_of(
+        endpoint,
+        Part::Server,
+        endpoint.replicas(),
+        annotations,
+        pod_spec(endpoint),
+    )
+}
+
+/// A Deployment of one part of `endpoint`.
+pub(crate) fn deployment_of(
+    endpoint: &ValidatedEndpoint,
+    part: Part,
+    replicas: i32,
+    annotations: BTreeMap<String, String>,
+    pod: PodSpec,
+) -> Deployment {
     Deployment {
-        metadata: metadata::of_child(endpoint),
+        metadata: metadata::of_child(endpoint, part),
         spec: Some(DeploymentSpec {
-            replicas: Some(endpoint.replicas()),
-            selector: metadata::selector(endpoint),
+            replicas: Some(replicas),
+            selector: metadata::selector(endpoint, part),
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(PROGRESS_DEADLINE_SECONDS),
             // A new pod serves before an old one goes.
@@ -52,11 +71,11 @@ pub(crate) fn deployment(endpoint: &ValidatedEndpoint, policy: &str) -> Deployme
             }),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(metadata::endpoint_labels(endpoint)),
-                    annotations: Some(annotations(endpoint, policy)),
+                    labels: Some(metadata::pod_labels(endpoint, part)),
+                    annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(endpoint)),
+                spec: Some(if replicas > 1 { spread(endpoint, part, pod) } else { pod }),
             },
             ..DeploymentSpec::default()
         }),
@@ -64,15 +83,12 @@ pub(crate) fn deployment(endpoint: &ValidatedEndpoint, policy: &str) -> Deployme
     }
 }
 
-fn annotations(endpoint: &ValidatedEndpoint, policy: &str) -> BTreeMap<String, String> {
-    let mut annotations = metadata::owned([
-        ("kubectl.kubernetes.io/default-container", SERVER),
+/// Annotations of a pod template: a changed policy rolls out.
+pub(crate) fn annotations(container: &str, policy: &str) -> BTreeMap<String, String> {
+    metadata::owned([
+        ("kubectl.kubernetes.io/default-container", container),
         (labels::POLICY_HASH, &short_hash(policy.as_bytes())),
-    ]);
-    if let Some(hash) = credentials_hash(endpoint) {
-        annotations.insert(labels::CREDENTIALS_HASH.to_owned(), hash);
-    }
-    annotations
+    ])
 }
 
 /// Hash over the ciphertexts that the operator knows; none, if it knows none.
@@ -85,39 +101,54 @@ fn credentials_hash(endpoint: &ValidatedEndpoint) -> Option<String> {
     (!revisions.is_empty()).then(|| short_hash(revisions.concat().as_bytes()))
 }
 
-fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
+/// What every pod has.
+pub(crate) fn hardened_pod(endpoint: &ValidatedEndpoint, part: Part, id: i64) -> PodSpec {
     PodSpec {
-        service_account_name: Some(endpoint.name.clone()),
+        service_account_name: Some(part.name(endpoint)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         share_process_namespace: Some(false),
         host_users: endpoint.nodes.user_namespaces.then_some(false),
         priority_class_name: Some(endpoint.settings.priority_class.clone()),
         termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
-        image_pull_secrets: image_pull_secrets(endpoint),
-        // Names are a way to leak data. `None` wants a name server, and on this address there is none.
-        dns_policy: Some("None".to_owned()),
-        dns_config: Some(PodDNSConfig {
-            nameservers: Some(vec!["127.0.0.1".to_owned()]),
-            ..PodDNSConfig::default()
-        }),
         security_context: Some(PodSecurityContext {
-            fs_group: Some(SERVER_ID),
+            fs_group: Some(id),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            run_as_group: Some(SERVER_ID),
+            run_as_group: Some(id),
             run_as_non_root: Some(true),
-            run_as_user: Some(SERVER_ID),
+            run_as_user: Some(id),
             seccomp_profile: Some(containers::runtime_default_seccomp()),
             supplemental_groups_policy: endpoint.nodes.supplemental_groups_policy.then(|| "Strict".to_owned()),
             ..PodSecurityContext::default()
         }),
-        affinity: several(endpoint).then(|| apart(endpoint)),
-        topology_spread_constraints: several(endpoint).then(|| vec![across_zones(endpoint)]),
+        ..PodSpec::default()
+    }
+}
+
+fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
+    let (dns_policy, dns_config) = dns(endpoint);
+    PodSpec {
+        image_pull_secrets: image_pull_secrets(endpoint),
+        dns_policy: Some(dns_policy.to_owned()),
+        dns_config,
         init_containers: Some(vec![containers::sidecar(endpoint)]),
         containers: vec![containers::server(endpoint)],
         volumes: Some(volumes(endpoint)),
-        ..PodSpec::default()
+        ..hardened_pod(endpoint, Part::Server, SERVER_ID)
     }
+}
+
+/// Names are a way to leak data, so that the server has a resolver only if its endpoint says so.
+fn dns(endpoint: &ValidatedEndpoint) -> (&'static str, Option<PodDNSConfig>) {
+    if endpoint.cluster_dns {
+        return ("ClusterFirst", None);
+    }
+    // `None` wants a name server, and on this address there is none.
+    let nowhere = PodDNSConfig {
+        nameservers: Some(vec!["127.0.0.1".to_owned()]),
+        ..PodDNSConfig::default()
+    };
+    ("None", Some(nowhere))
 }
 
 fn image_pull_secrets(endpoint: &ValidatedEndpoint) -> Option<Vec<LocalObjectReference>> {
@@ -131,15 +162,7 @@ fn image_pull_secrets(endpoint: &ValidatedEndpoint) -> Option<Vec<LocalObjectRef
 }
 
 fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
-    let policy = Volume {
-        name: POLICY_VOLUME.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: endpoint.name.clone(),
-            default_mode: Some(CONFIG_MODE),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
+    let policy = config::volume(endpoint, Part::Server);
     let writable = endpoint
         .server
         .writable
@@ -157,18 +180,23 @@ fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
     std::iter::once(policy).chain(writable).chain(credentials).collect()
 }
 
-fn several(endpoint: &ValidatedEndpoint) -> bool {
-    endpoint.replicas > 1
+/// Spreads the pods of one part over nodes and zones.
+fn spread(endpoint: &ValidatedEndpoint, part: Part, pod: PodSpec) -> PodSpec {
+    PodSpec {
+        affinity: Some(apart(endpoint, part)),
+        topology_spread_constraints: Some(vec![across_zones(endpoint, part)]),
+        ..pod
+    }
 }
 
-/// Prefers nodes that run none of the endpoint's pods.
-fn apart(endpoint: &ValidatedEndpoint) -> Affinity {
+/// Prefers nodes that run none of these pods.
+fn apart(endpoint: &ValidatedEndpoint, part: Part) -> Affinity {
     Affinity {
         pod_anti_affinity: Some(PodAntiAffinity {
             preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
                 weight: 100,
                 pod_affinity_term: PodAffinityTerm {
-                    label_selector: Some(metadata::selector(endpoint)),
+                    label_selector: Some(metadata::selector(endpoint, part)),
                     topology_key: "kubernetes.io/hostname".to_owned(),
                     ..PodAffinityTerm::default()
                 },
@@ -179,12 +207,12 @@ fn apart(endpoint: &ValidatedEndpoint) -> Affinity {
     }
 }
 
-fn across_zones(endpoint: &ValidatedEndpoint) -> TopologySpreadConstraint {
+fn across_zones(endpoint: &ValidatedEndpoint, part: Part) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
         topology_key: "topology.kubernetes.io/zone".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(metadata::selector(endpoint)),
+        label_selector: Some(metadata::selector(endpoint, part)),
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         ..TopologySpreadConstraint::default()
     }

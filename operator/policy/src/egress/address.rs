@@ -3,6 +3,7 @@
 //! Sources: the IANA IPv4 and IPv6 special-purpose address registries (RFC 6890 and its updates), RFC 6052 (NAT64),
 //! RFC 3056 (6to4), RFC 4380 (Teredo), and the documentation of the clouds' metadata services.
 
+use crate::Network;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address in the form in which it is judged and dialled: an IPv4-mapped IPv6 address is the IPv4 address that it
@@ -146,6 +147,18 @@ impl Address {
     }
 }
 
+/// Every network that holds no public address, for fences that know of networks alone. What they leave of IPv4, and of
+/// [`PUBLIC_IPV6`], is public.
+pub fn not_public() -> impl Iterator<Item = Network> {
+    let ipv4 = IPV4.iter().map(|(base, prefix, _)| (IpAddr::V4(*base), *prefix));
+    let ipv6 = IPV6.iter().map(|(base, prefix, _)| (IpAddr::V6(*base), *prefix));
+    ipv4.chain(ipv6)
+        .filter_map(|(base, prefix)| format!("{base}/{prefix}").parse().ok())
+}
+
+/// The network that holds every public IPv6 address: all that is assigned for unicast on the Internet.
+pub const PUBLIC_IPV6: &str = "2000::/3";
+
 fn class_of_ipv4(ip: Ipv4Addr) -> AddressClass {
     let lies_in = |base: Ipv4Addr, prefix: u8| (ip.to_bits() ^ base.to_bits()) >> (32 - prefix) == 0;
     let found = IPV4.iter().find(|(base, prefix, _)| lies_in(*base, *prefix));
@@ -183,7 +196,6 @@ fn embedded(ip: Ipv6Addr) -> Vec<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Network;
     use proptest::prelude::*;
 
     fn class(text: &str) -> AddressClass {
@@ -365,6 +377,27 @@ mod tests {
             "2a00:1450:4001::1",
         ] {
             assert_eq!(class(text), AddressClass::Public, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_networks_leave_is_public() {
+        let closed: Vec<_> = not_public().collect();
+        assert_eq!(closed.len(), IPV4.len() + IPV6.len(), "every range is a network");
+        let unicast: Network = PUBLIC_IPV6.parse().unwrap();
+        for ip in [
+            "9.9.9.9",
+            "11.0.0.1",
+            "2606:4700::1111",
+            "10.1.2.3",
+            "198.19.0.1",
+            "2002::1",
+            "fd00::1",
+            "4000::1",
+        ] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let open = (ip.is_ipv4() || unicast.holds(ip)) && !closed.iter().any(|network| network.holds(ip));
+            assert_eq!(open, Address::of(ip).class == AddressClass::Public, "{ip}");
         }
     }
 

@@ -8,7 +8,7 @@ mod decision;
 mod file;
 mod host;
 
-pub use address::{Address, AddressClass, ForbiddenRange, PrivateRange};
+pub use address::{Address, AddressClass, ForbiddenRange, PUBLIC_IPV6, PrivateRange, not_public};
 pub use decision::{AddressDenial, Decision, HostDenial};
 pub use file::{
     DeniedNetwork, DeniedNetworkKind, EgressAddresses, EgressFile, EgressHostRule, EgressLimits, EgressListen,

@@ -1,8 +1,13 @@
 //! Destinations: what a server may reach, with what no server may reach cut out.
 
 use super::{ValidateError, label_map};
-use crate::{Network, endpoint::Destination, syntax};
-use sallyport_api::v1alpha1::{Egress, EgressRule, ServiceDestination};
+use crate::{
+    Facts, Network, cidr,
+    endpoint::{Destination, Gateway, Rule},
+    syntax,
+};
+use sallyport_api::v1alpha1::{self as api, Egress, EgressRule, ServiceDestination};
+use sallyport_policy::egress::{EgressHostRule, EgressMode, HostPattern};
 use std::net::IpAddr;
 
 /// Networks that no server may reach, whatever its endpoint says: this host, link-local, multicast, reserved, the
@@ -30,36 +35,92 @@ const FORBIDDEN_PORTS: &[u16] = &[6443, 53, 853, 5353];
 
 const SYSTEM_NAMESPACE: &str = "kube-system";
 
-pub(super) fn egress(egress: &Egress, api_servers: &[IpAddr]) -> Result<Vec<Destination>, ValidateError> {
+/// Port of a host whose rule names none.
+const HTTPS: u16 = 443;
+
+/// Last labels of names that mean something of this cluster or of this host.
+const LOCAL_DOMAINS: &[&str] = &["svc", "local", "localhost", "arpa"];
+
+/// Name of a metadata service.
+const METADATA_HOST: &str = "metadata.google.internal";
+
+pub(super) fn rules(egress: &Egress, api_servers: &[IpAddr]) -> Result<Vec<Rule>, ValidateError> {
     let fixed = FORBIDDEN.iter().filter_map(|network| network.parse().ok());
     let forbidden: Vec<Network> = fixed.chain(api_servers.iter().copied().map(Network::host)).collect();
-    egress
-        .allow
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| destination(index, rule, &forbidden))
-        .collect()
+    let rule = |(index, rule)| {
+        let destination = destination(index, rule, &forbidden)?;
+        Ok(Rule { index, destination })
+    };
+    egress.allow.iter().enumerate().map(rule).collect()
+}
+
+pub(super) fn gateway(egress: &Egress, facts: &Facts) -> Option<Gateway> {
+    let mode = match egress.mode {
+        api::EgressMode::Enforce => EgressMode::Enforce,
+        api::EgressMode::Audit => EgressMode::Audit,
+    };
+    egress.needs_gateway().then(|| Gateway {
+        mode,
+        address: facts.gateway_address,
+        api_servers: facts.api_servers.clone(),
+    })
 }
 
 fn destination(index: usize, rule: &EgressRule, forbidden: &[Network]) -> Result<Destination, ValidateError> {
     match rule {
-        EgressRule { host: Some(_), .. } => Err(ValidateError::EgressHost { index }),
         EgressRule {
+            host: Some(pattern),
+            cidr: None,
+            except,
+            ports,
+            service: None,
+        } if except.is_empty() => host(index, pattern, ports),
+        EgressRule {
+            host: None,
             cidr: Some(cidr),
             except,
             ports,
             service: None,
-            host: None,
         } => network(index, cidr, except, ports, forbidden),
         EgressRule {
+            host: None,
             cidr: None,
             except,
             ports,
             service: Some(destination),
-            host: None,
         } if except.is_empty() && ports.is_empty() => service(index, destination),
         _ => Err(ValidateError::EgressForm { index }),
     }
+}
+
+fn host(index: usize, text: &str, ports: &[i32]) -> Result<Destination, ValidateError> {
+    let host: HostPattern = text
+        .parse()
+        .map_err(|source| ValidateError::EgressHost { index, source })?;
+    let canonical = host.to_string();
+    if canonical != text {
+        return Err(ValidateError::EgressHostForm {
+            index,
+            host: text.to_owned(),
+            canonical,
+        });
+    }
+    let last = text.rsplit('.').next().unwrap_or_default();
+    if LOCAL_DOMAINS.contains(&last) || text == METADATA_HOST {
+        return Err(ValidateError::EgressLocalHost {
+            index,
+            host: text.to_owned(),
+        });
+    }
+    let ports = if ports.is_empty() {
+        vec![HTTPS]
+    } else {
+        open_ports(index, ports)?
+    };
+    Ok(Destination::Host(EgressHostRule {
+        host,
+        ports: ports.into_iter().collect(),
+    }))
 }
 
 fn network(
@@ -103,7 +164,7 @@ fn network(
     }
     Ok(Destination::Network {
         network,
-        except: outermost(cut),
+        except: cidr::outermost(cut),
         ports: open_ports(index, ports)?,
     })
 }
@@ -139,15 +200,6 @@ fn open_ports(index: usize, ports: &[i32]) -> Result<Vec<u16>, ValidateError> {
     open.sort_unstable();
     open.dedup();
     Ok(open)
-}
-
-/// Sorted, and without those that lie inside another.
-fn outermost(mut networks: Vec<Network>) -> Vec<Network> {
-    networks.sort_unstable();
-    networks.dedup();
-    let all = networks.clone();
-    networks.retain(|network| !all.iter().any(|other| other != network && other.contains(network)));
-    networks
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::ParseNetworkError;
 use sallyport_api::quantity;
+use sallyport_policy::egress::ParseHostError;
 
 /// Why an endpoint cannot be rendered. Each message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,27 @@ pub enum ValidateError {
         /// The name.
         name: String,
     },
+    /// The name is that of an egress gateway's objects.
+    #[error(
+        "metadata.name {name:?} must not end with '-egress': objects of such names are egress gateways of other endpoints; choose another name"
+    )]
+    GatewayName {
+        /// The name.
+        name: String,
+    },
+    /// The class is not there.
+    #[error(
+        "className {name:?} names no McpEndpointClass of this cluster: ask the platform's administrators for one of that name, or choose one of `kubectl get mcpec`, or leave className out"
+    )]
+    ClassMissing {
+        /// The class.
+        name: String,
+    },
+    /// The class does not let endpoints ask for names.
+    #[error(
+        "egress.dns: ClusterDNS is not allowed by the endpoint's class, since data can leave inside the questions: reach hosts by name with egress.allow[].host, which needs no DNS, or ask the platform's administrators for a class with egress: {{allowClusterDns: true}}"
+    )]
+    ClassDns,
     /// The image is not pinned.
     #[error(
         "server.image {image:?} must be pinned by digest, as in registry.example/mcp/server@sha256:<64 hex digits>; a tag alone can change under you"
@@ -166,17 +188,39 @@ pub enum ValidateError {
         /// The field.
         field: String,
     },
-    /// There is no gateway for names.
-    #[error(
-        "egress.allow[{index}].host is not available yet: Kubernetes NetworkPolicy knows no names and this version has no egress gateway; write the addresses as cidr: 203.0.113.10/32"
-    )]
+    /// A host is not a name, or one that is never open.
+    #[error("egress.allow[{index}].host: {source}")]
     EgressHost {
         /// Position in the list.
         index: usize,
+        /// What is wrong with it.
+        source: ParseHostError,
+    },
+    /// A host is not written as it is compared.
+    #[error(
+        "egress.allow[{index}].host {host:?} must be in lower case and without a trailing dot, international names in their xn-- form: write {canonical}"
+    )]
+    EgressHostForm {
+        /// Position in the list.
+        index: usize,
+        /// The host.
+        host: String,
+        /// As it is compared.
+        canonical: String,
+    },
+    /// A host of this cluster.
+    #[error(
+        "egress.allow[{index}].host {host:?} must not be a name of this cluster, of this host or of a metadata service; for pods write service: {{namespace: ..., selector: ..., ports: [...]}}"
+    )]
+    EgressLocalHost {
+        /// Position in the list.
+        index: usize,
+        /// The host.
+        host: String,
     },
     /// A destination has no form, or two.
     #[error(
-        "egress.allow[{index}] needs exactly one of cidr and service, with cidr its own ports and except, as in {{cidr: 203.0.113.10/32, ports: [443]}}"
+        "egress.allow[{index}] needs exactly one of host, cidr and service; ports beside host and cidr alone, except beside cidr alone; as in {{host: api.example.com}} or {{cidr: 203.0.113.10/32, ports: [443]}}"
     )]
     EgressForm {
         /// Position in the list.

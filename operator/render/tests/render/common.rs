@@ -9,6 +9,7 @@ pub const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 pub fn settings() -> Settings {
     Settings {
         sidecar_image: format!("registry.example/sallyport/sidecar@sha256:{}", "0".repeat(64)),
+        egress_image: format!("registry.example/sallyport/egress@sha256:{}", "0".repeat(64)),
         priority_class: "sallyport-endpoint".into(),
         cluster_domain: "cluster.local".into(),
         operator_namespace: "sallyport-system".into(),
@@ -24,6 +25,7 @@ pub fn facts() -> Facts {
             supplemental_groups_policy: true,
         },
         api_servers: vec!["10.96.0.1".parse().unwrap()],
+        gateway_address: Some("10.96.0.77".parse().unwrap()),
         ..Facts::default()
     }
 }

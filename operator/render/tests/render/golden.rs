@@ -4,7 +4,7 @@ use super::common::{facts, settings};
 use pretty_assertions::assert_str_eq;
 use sallyport_api::McpEndpoint;
 use sallyport_render::{
-    CredentialFact, Facts, NamespaceMember, NodeFeatures, footprint, render, render_namespace, validate,
+    ClassFact, CredentialFact, Facts, NamespaceMember, NodeFeatures, footprint, render, render_namespace, validate,
 };
 use std::{fs, path::Path};
 
@@ -37,6 +37,22 @@ fn every_form_of_caller_reaches_the_sidecar_port_alone() {
 #[test]
 fn metadata_services_and_the_kubernetes_api_are_cut_out_of_wide_networks() {
     holds("egress", &facts());
+}
+
+#[test]
+fn hosts_are_reached_through_a_gateway_that_only_the_endpoints_pods_reach() {
+    holds("hosts", &facts());
+}
+
+#[test]
+fn a_platform_may_let_an_endpoint_resolve_names_and_learn_its_hosts() {
+    let class = serde_json::from_value(serde_json::json!({"egress": {"allowClusterDns": true}})).unwrap();
+    let facts = Facts {
+        class: ClassFact::Found(class),
+        gateway_address: Some("fd00:96::77".parse().unwrap()),
+        ..facts()
+    };
+    holds("audit-mode", &facts);
 }
 
 #[test]

@@ -238,6 +238,29 @@ fn a_rendered_pod_passes_every_check() {
 }
 
 #[test]
+fn a_gateways_pod_passes_every_check_but_those_of_servers() {
+    let mut endpoint = minimal();
+    endpoint["spec"]["egress"] = json!({"allow": [{"host": "api.example.com"}]});
+    let endpoint = validate(&super::common::endpoint(endpoint), &settings(), &facts()).unwrap();
+    let pod = render(&endpoint)
+        .gateway
+        .unwrap()
+        .deployment
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap();
+    assert_eq!(hardening::judge_gateway(&pod).deviations, Vec::<String>::new());
+    let all: Vec<_> = hardening::judge(&pod)
+        .deviations
+        .iter()
+        .map(|text| text.split(':').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(all, ["no-dns", "audited-entrance"]);
+}
+
+#[test]
 fn every_check_bites_alone() {
     for (id, pointer, value) in spoilers() {
         let spoilt = spoilt(pointer, value);

@@ -1,7 +1,14 @@
 //! What holds for every endpoint that validates.
 
 use super::common::{DIGEST, settings};
-use k8s_openapi::api::{core::v1::PodSpec, networking::v1::NetworkPolicySpec};
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::PodSpec,
+        networking::v1::{NetworkPolicy, NetworkPolicySpec},
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 use proptest::{collection, prelude::*, sample};
 use sallyport_api::McpEndpoint;
 use sallyport_render::{
@@ -40,6 +47,87 @@ proptest! {
             prop_assert!(rule.ports.as_ref().is_some_and(|ports| !ports.is_empty()), "no ports mean every port");
         }
         prop_assert!(selectors(&policy).iter().all(|labels| !labels.is_empty()), "an empty selector means all");
+    }
+
+    #[test]
+    fn a_gateway_is_reached_by_its_endpoint_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
+        let hosts = endpoint.spec.egress.needs_gateway();
+        let children = children(&endpoint, &facts);
+        prop_assert_eq!(children.gateway.is_some(), hosts);
+        let Some(gateway) = children.gateway else { return Ok(()) };
+        let policy = gateway.network_policy.spec.unwrap();
+        prop_assert_eq!(policy.policy_types.clone().unwrap(), ["Ingress", "Egress"]);
+        let ingress = serde_json::to_value(&policy.ingress).unwrap();
+        let name = endpoint.metadata.name.as_deref().unwrap();
+        prop_assert_eq!(ingress, json!([{
+            "from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}],
+            "ports": [{"port": 3128, "protocol": "TCP"}],
+        }]));
+        for rule in policy.egress.iter().flatten() {
+            let dns = rule.ports.iter().flatten().any(|port| port.port == Some(IntOrString::Int(53)));
+            for peer in rule.to.as_ref().unwrap() {
+                prop_assert_eq!(dns, peer.ip_block.is_none());
+                let Some(block) = &peer.ip_block else { continue };
+                let network: Network = block.cidr.parse().unwrap();
+                let except: Vec<Network> = block.except.iter().flatten().map(|text| text.parse().unwrap()).collect();
+                let open = |text: &str| {
+                    let address = Network::host(text.parse().unwrap());
+                    network.contains(&address) && !except.iter().any(|inner| inner.contains(&address))
+                };
+                let never = ["127.0.0.1", "169.254.169.254", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254", "2002:a00:1::"];
+                prop_assert!(!never.into_iter().any(open), "{:?}", block);
+                let servers = facts.api_servers.iter().map(ToString::to_string);
+                prop_assert!(!servers.into_iter().any(|address| open(&address)), "{:?}", block);
+                // Private networks only as far as the endpoint allows them by themselves.
+                let allowed = endpoint.spec.egress.allow.iter().any(|rule| rule.cidr.as_ref() == Some(&block.cidr));
+                prop_assert!(allowed || !["10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fc00::1"].into_iter().any(open));
+            }
+        }
+    }
+
+    #[test]
+    fn every_pod_is_selected_by_its_own_policy_and_fence_and_by_no_others((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let shared = render_namespace("team-a", &[], &settings());
+        let labels = |deployment: Deployment| deployment.spec.unwrap().template.metadata.unwrap().labels.unwrap();
+        let own = |policy: &NetworkPolicy| policy.spec.clone().unwrap().pod_selector.unwrap().match_labels.unwrap();
+        let fenced = |policy: &NetworkPolicy| {
+            policy.spec.clone().unwrap().pod_selector.unwrap().match_expressions.unwrap().remove(0).key
+        };
+        let server = labels(children.deployment.clone());
+        let fits = |labels: &BTreeMap<String, String>, policy: &NetworkPolicy| own(policy).iter().all(|pair| labels.get_key_value(pair.0) == Some(pair));
+        prop_assert!(fits(&server, &children.network_policy));
+        prop_assert!(server.contains_key(&fenced(&shared.fence)) && !server.contains_key(&fenced(&shared.gateway_fence)));
+        if let Some(gateway) = &children.gateway {
+            let pod = labels(gateway.deployment.clone());
+            prop_assert!(fits(&pod, &gateway.network_policy) && !fits(&pod, &children.network_policy));
+            prop_assert!(!fits(&server, &gateway.network_policy));
+            prop_assert!(pod.contains_key(&fenced(&shared.gateway_fence)) && !pod.contains_key(&fenced(&shared.fence)));
+            let service = children.service.spec.clone().unwrap().selector.unwrap();
+            prop_assert!(!service.iter().all(|(key, value)| pod.get(key) == Some(value)), "calls do not go to the gateway");
+        }
+    }
+
+    #[test]
+    fn a_server_is_told_of_its_gateway_by_address_once_there_is_one((endpoint, facts) in input()) {
+        let hosts = endpoint.spec.egress.needs_gateway();
+        let validated = validate(&endpoint, &settings(), &facts).unwrap();
+        prop_assert_eq!(validated.awaits_gateway(), hosts && facts.gateway_address.is_none());
+        let pod = pod(&render(&validated));
+        let env = |name: &str| {
+            let variables = pod.containers[0].env.iter().flatten();
+            variables.into_iter().find(|variable| variable.name == name).and_then(|variable| variable.value.clone())
+        };
+        let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"].map(env);
+        match facts.gateway_address.filter(|_| hosts) {
+            None => prop_assert!(proxies.iter().all(Option::is_none)),
+            Some(address) => {
+                let url = format!("http://{}", std::net::SocketAddr::new(address, 3128));
+                prop_assert!(proxies.iter().all(|proxy| proxy.as_ref() == Some(&url)));
+                prop_assert!(env("NO_PROXY").is_some() && env("NO_PROXY") == env("no_proxy"));
+                prop_assert_eq!(env("NODE_USE_ENV_PROXY"), Some("1".to_owned()));
+            }
+        }
     }
 
     #[test]
@@ -89,8 +177,9 @@ proptest! {
         let name = endpoint.metadata.name.clone().unwrap();
         for object in children(&endpoint, &facts).documents().unwrap() {
             let metadata = &object["metadata"];
-            prop_assert_eq!(&metadata["name"], &name);
-            prop_assert!(name.len() <= 52);
+            let child = metadata["name"].as_str().unwrap();
+            prop_assert_eq!(sallyport_api::labels::endpoint_of(child), &name);
+            prop_assert!(child.len() <= 63 && name.len() <= 52);
             prop_assert_eq!(metadata["namespace"].as_str(), endpoint.metadata.namespace.as_deref());
             prop_assert_eq!(&metadata["labels"]["sallyport.dev/endpoint"], &name);
             prop_assert_eq!(&metadata["labels"]["app.kubernetes.io/managed-by"], "sallyport");
@@ -141,19 +230,23 @@ proptest! {
     #[test]
     fn the_footprint_is_what_the_pods_may_use((endpoint, facts) in input()) {
         let validated = validate(&endpoint, &settings(), &facts).unwrap();
-        let pods = i64::from(endpoint.spec.replicas) + 1;
         let footprint = footprint(&validated);
-        prop_assert_eq!(footprint.pods, pods);
-        let pod = pod(&render(&validated));
-        let limits = |name: &str| {
-            let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
-            let limits = containers.map(|container| container.resources.as_ref().unwrap().limits.as_ref().unwrap()[name].0.clone());
-            limits.map(|text| sallyport_api::quantity::Amount::new(text).milli().unwrap()).sum::<i128>()
+        let children = render(&validated);
+        let gateway = children.gateway.as_ref().map(|gateway| gateway.deployment.clone());
+        // Each Deployment may run one pod more during its roll-out.
+        let deployments: Vec<_> = std::iter::once(children.deployment.clone()).chain(gateway)
+            .map(|deployment| deployment.spec.unwrap())
+            .map(|spec| (i64::from(spec.replicas.unwrap()) + 1, spec.template.spec.unwrap()))
+            .collect();
+        prop_assert_eq!(footprint.pods, deployments.iter().map(|(pods, _)| pods).sum::<i64>());
+        let limits = |name: &str| -> i128 {
+            deployments.iter().map(|(pods, pod)| i128::from(*pods) * limit(pod, name)).sum()
         };
-        prop_assert_eq!(i128::from(footprint.amounts.cpu_milli), limits("cpu") * i128::from(pods));
-        prop_assert_eq!(i128::from(footprint.amounts.memory_bytes) * 1000, limits("memory") * i128::from(pods));
+        prop_assert_eq!(i128::from(footprint.amounts.cpu_milli), limits("cpu"));
+        prop_assert_eq!(i128::from(footprint.amounts.memory_bytes) * 1000, limits("memory"));
         let disk = i128::from(footprint.amounts.ephemeral_storage_bytes) * 1000;
-        prop_assert_eq!(disk, limits("ephemeral-storage") * i128::from(pods));
+        prop_assert_eq!(disk, limits("ephemeral-storage"));
+        let (pods, pod) = &deployments[0];
         let empty_dirs: i64 = pod.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref())
             .map(|dir| bytes(&dir.size_limit.as_ref().unwrap().0)).sum();
         prop_assert!(i128::from(empty_dirs * pods) * 1000 < disk, "full directories stay within the disk limit");
@@ -164,10 +257,12 @@ proptest! {
         let validated = validate(&endpoint, &settings(), &facts).unwrap();
         let member = NamespaceMember { footprint: footprint(&validated), quota: validated.quota() };
         let shared = render_namespace(validated.namespace(), &[member, member], &settings());
-        let fence = shared.fence.spec.unwrap();
-        let expression = fence.pod_selector.unwrap().match_expressions.unwrap().remove(0);
-        prop_assert_eq!((expression.key.as_str(), expression.operator.as_str()), ("sallyport.dev/endpoint", "Exists"));
-        prop_assert!(fence.ingress.is_none() && fence.egress.is_none());
+        for (fence, key) in [(shared.fence, "sallyport.dev/endpoint"), (shared.gateway_fence, "sallyport.dev/egress-of")] {
+            let fence = fence.spec.unwrap();
+            let expression = fence.pod_selector.unwrap().match_expressions.unwrap().remove(0);
+            prop_assert_eq!((expression.key.as_str(), expression.operator.as_str()), (key, "Exists"));
+            prop_assert!(fence.ingress.is_none() && fence.egress.is_none());
+        }
         if let Some(quota) = shared.quota {
             let spec = serde_json::to_value(quota.spec).unwrap();
             let class = pod(&render(&validated)).priority_class_name.unwrap();
@@ -183,6 +278,19 @@ fn children(endpoint: &McpEndpoint, facts: &Facts) -> Children<Prepared> {
 
 fn pod(children: &Children<Prepared>) -> PodSpec {
     children.deployment.spec.clone().unwrap().template.spec.unwrap()
+}
+
+/// What the containers of a pod may use together, in thousandths.
+fn limit(pod: &PodSpec, name: &str) -> i128 {
+    let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+    let limits = containers.map(|container| {
+        container.resources.as_ref().unwrap().limits.as_ref().unwrap()[name]
+            .0
+            .clone()
+    });
+    limits
+        .map(|text| sallyport_api::quantity::Amount::new(text).milli().unwrap())
+        .sum()
 }
 
 fn bytes(amount: &str) -> i64 {
@@ -234,25 +342,30 @@ fn input() -> impl Strategy<Value = (McpEndpoint, Facts)> {
 fn facts() -> impl Strategy<Value = Facts> {
     // Inside the networks that `cidr` draws from.
     let address = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
-    (any::<bool>(), any::<bool>(), collection::vec(address, 0..3)).prop_map(|(user_namespaces, groups, api_servers)| {
-        Facts {
+    let gateway = proptest::option::of(sample::select(vec!["10.96.0.77", "fd00:96::77"]));
+    (any::<bool>(), any::<bool>(), collection::vec(address, 0..3), gateway).prop_map(
+        |(user_namespaces, groups, api_servers, gateway)| Facts {
             node_features: NodeFeatures {
                 user_namespaces,
                 supplemental_groups_policy: groups,
             },
             api_servers,
-            credentials: BTreeMap::new(),
-        }
-    })
+            gateway_address: gateway.map(|address| address.parse().unwrap()),
+            ..Facts::default()
+        },
+    )
 }
 
 fn spec() -> impl Strategy<Value = Value> {
     let peers = collection::vec(peer(), 0..4);
-    let egress = collection::vec(prop_oneof![network(), service()], 0..5);
+    let egress = (
+        collection::vec(prop_oneof![network(), service(), host()], 0..5),
+        sample::select(vec!["Enforce", "Enforce", "Audit"]),
+    );
     let credentials = collection::btree_map("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", any::<bool>(), 0..4);
     let quota = sample::select(vec!["Managed", "None"]);
     (server(), credentials, peers, egress, quota, 1..=20).prop_map(
-        |(server, credentials, peers, egress, quota, replicas)| {
+        |(server, credentials, peers, (egress, mode), quota, replicas)| {
             let credentials: Vec<_> = credentials
                 .into_iter()
                 .map(|(name, sealed)| credential(&name, sealed))
@@ -261,7 +374,7 @@ fn spec() -> impl Strategy<Value = Value> {
                 "server": server,
                 "credentials": credentials,
                 "access": {"from": peers},
-                "egress": {"allow": egress},
+                "egress": {"allow": egress, "mode": mode},
                 "isolation": {"quota": quota},
                 "replicas": replicas,
             })
@@ -350,6 +463,23 @@ fn network() -> impl Strategy<Value = Value> {
                 .then(|| json!({"cidr": format!("{a}.{b}.{c}.{d}/{prefix}"), "except": except, "ports": ports}))
         },
     )
+}
+
+fn host() -> impl Strategy<Value = Value> {
+    (
+        "(\\*\\.)?[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\\.[a-z]{4,8}",
+        proptest::option::of(ports()),
+    )
+        .prop_filter_map("a name of this cluster", |(host, ports)| {
+            let local = [".local", ".localhost", ".arpa"]
+                .iter()
+                .any(|last| host.ends_with(last));
+            let mut rule = json!({"host": host});
+            if let Some(ports) = ports {
+                rule["ports"] = json!(ports);
+            }
+            (!local).then_some(rule)
+        })
 }
 
 fn service() -> impl Strategy<Value = Value> {

@@ -1,0 +1,271 @@
+//! The egress gateway of one endpoint: the only way out by host name, in pods of its own.
+
+use crate::{
+    Amounts, Footprint, Network, ValidatedEndpoint, config,
+    containers::{self, Every, Failures},
+    endpoint::{Destination, Gateway},
+    fences, identity,
+    metadata::Part,
+    workload,
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Container, PodSpec, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use sallyport_api::v1alpha1::{GATEWAY_ADMIN_PORT, GATEWAY_PORT};
+use sallyport_policy::{
+    EndpointIdentity, MOUNT_PATH,
+    egress::{
+        DeniedNetwork, DeniedNetworkKind, EgressAddresses, EgressFile, EgressHostRule, EgressLimits, EgressListen,
+        EgressMode, FILE_NAME, PermittedNetwork, ResolverPolicy, SCHEMA,
+    },
+};
+use serde_json::Value;
+use std::{collections::BTreeSet, net::IpAddr};
+
+/// Name of the container.
+const CONTAINER: &str = "egress";
+
+/// User and group of the gateway.
+const GATEWAY_ID: i64 = 65530;
+
+/// What one gateway may use.
+const AMOUNTS: Amounts = Amounts {
+    cpu_milli: 100,
+    memory_bytes: 128 << 20,
+    ephemeral_storage_bytes: 64 << 20,
+};
+
+/// Ports that are open in `Audit` mode, besides those that the rules name.
+const AUDITED_PORTS: [u16; 2] = [80, 443];
+
+/// Names that a server reaches by itself, whatever its endpoint allows: they are in its own pod.
+const OWN_NAMES: &str = "localhost,127.0.0.1,::1";
+
+/// Objects of one egress gateway, in the order in which they are applied: fences first, workload last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayChildren {
+    /// Identity of the pods: without a token, without rights.
+    pub service_account: ServiceAccount,
+    /// Holds the egress file.
+    pub config_map: ConfigMap,
+    /// Opens the proxy's port to the endpoint's pods alone, and the way out to public addresses.
+    pub network_policy: NetworkPolicy,
+    /// Lets nodes drain one pod at a time.
+    pub pod_disruption_budget: PodDisruptionBudget,
+    /// Has the address that servers are told.
+    pub service: Service,
+    /// Runs the pods.
+    pub deployment: Deployment,
+}
+
+impl GatewayChildren {
+    /// The objects as JSON documents, in the order in which they are applied.
+    pub(crate) fn documents(&self) -> Result<[Value; 6], serde_json::Error> {
+        Ok([
+            serde_json::to_value(&self.service_account)?,
+            serde_json::to_value(&self.config_map)?,
+            serde_json::to_value(&self.network_policy)?,
+            serde_json::to_value(&self.pod_disruption_budget)?,
+            serde_json::to_value(&self.service)?,
+            serde_json::to_value(&self.deployment)?,
+        ])
+    }
+}
+
+/// Renders the gateway; `None` if the endpoint needs none.
+pub(crate) fn children(endpoint: &ValidatedEndpoint) -> Option<GatewayChildren> {
+    let gateway = endpoint.gateway.as_ref()?;
+    let file = file(endpoint, gateway);
+    let text = file.to_string();
+    Some(GatewayChildren {
+        service_account: identity::service_account(endpoint, Part::Gateway),
+        config_map: config::config_map(endpoint, Part::Gateway, FILE_NAME, &text),
+        network_policy: fences::gateway_policy(endpoint, &file),
+        pod_disruption_budget: identity::pod_disruption_budget(endpoint, Part::Gateway),
+        service: identity::service(endpoint, Part::Gateway),
+        deployment: workload::deployment_of(
+            endpoint,
+            Part::Gateway,
+            replicas(endpoint),
+            workload::annotations(CONTAINER, &text),
+            pod_spec(endpoint),
+        ),
+    })
+}
+
+/// Pods that are wanted: as many as it takes for one to stay while another goes, if the server wants that too.
+pub(crate) fn replicas(endpoint: &ValidatedEndpoint) -> i32 {
+    endpoint.replicas().min(2)
+}
+
+/// The most that the gateway of `endpoint` can use, one surge pod of a roll-out included.
+pub(crate) fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
+    match endpoint.gateway {
+        None => Footprint::default(),
+        Some(_) => {
+            let pods = i64::from(replicas(endpoint) + workload::MAX_SURGE);
+            Footprint {
+                pods,
+                amounts: AMOUNTS * pods,
+            }
+        }
+    }
+}
+
+/// Variables that lead the server's HTTP clients through the gateway, by its address: the server has no resolver.
+///
+/// Programs differ in whether they read the upper or the lower case, and Node.js wants to be told to look at either. None
+/// before the address is known.
+pub(crate) fn proxy_env(endpoint: &ValidatedEndpoint) -> Vec<(&'static str, String)> {
+    let Some(address) = endpoint.gateway.as_ref().and_then(|gateway| gateway.address) else {
+        return vec![];
+    };
+    let proxy = match address {
+        IpAddr::V4(address) => format!("http://{address}:{GATEWAY_PORT}"),
+        IpAddr::V6(address) => format!("http://[{address}]:{GATEWAY_PORT}"),
+    };
+    let direct = direct(endpoint);
+    vec![
+        ("HTTPS_PROXY", proxy.clone()),
+        ("HTTP_PROXY", proxy.clone()),
+        ("NODE_USE_ENV_PROXY", "1".to_owned()),
+        ("NO_PROXY", direct.clone()),
+        ("http_proxy", proxy.clone()),
+        ("https_proxy", proxy),
+        ("no_proxy", direct),
+    ]
+}
+
+/// What is reached without the gateway: the server's own pod, allowed networks, and, with a resolver, the cluster's names.
+fn direct(endpoint: &ValidatedEndpoint) -> String {
+    let networks = networks(endpoint).map(|(network, ..)| match network.single() {
+        Some(address) => address.to_string(),
+        None => network.to_string(),
+    });
+    let names = endpoint
+        .cluster_dns
+        .then(|| [".svc".to_owned(), format!(".{}", endpoint.settings.cluster_domain)]);
+    let own = std::iter::once(OWN_NAMES.to_owned());
+    own.chain(networks)
+        .chain(names.into_iter().flatten())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn networks(endpoint: &ValidatedEndpoint) -> impl Iterator<Item = (Network, &[Network], &[u16])> {
+    endpoint.egress.iter().filter_map(|rule| match &rule.destination {
+        Destination::Network { network, except, ports } => Some((*network, &**except, &**ports)),
+        Destination::Host(_) | Destination::Service { .. } => None,
+    })
+}
+
+/// The egress file that the gateway of `endpoint` is told; `None` if it has none.
+pub(crate) fn file_of(endpoint: &ValidatedEndpoint) -> Option<EgressFile> {
+    endpoint.gateway.as_ref().map(|gateway| file(endpoint, gateway))
+}
+
+fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
+    EgressFile {
+        schema: SCHEMA.to_owned(),
+        endpoint: EndpointIdentity {
+            namespace: endpoint.namespace.clone(),
+            name: endpoint.name.clone(),
+            uid: endpoint.uid.clone(),
+        },
+        listen: EgressListen {
+            port: GATEWAY_PORT,
+            admin_port: GATEWAY_ADMIN_PORT,
+            transparent_port: None,
+        },
+        mode: gateway.mode,
+        rules: rules(endpoint),
+        addresses: EgressAddresses {
+            permitted: networks(endpoint).map(permitted).collect(),
+            denied: gateway.api_servers.iter().copied().map(api_server).collect(),
+        },
+        resolver: ResolverPolicy::default(),
+        limits: EgressLimits::default(),
+    }
+}
+
+fn rules(endpoint: &ValidatedEndpoint) -> Vec<EgressHostRule> {
+    let hosts = endpoint.egress.iter().filter_map(|rule| match &rule.destination {
+        Destination::Host(host) => Some(host.clone()),
+        Destination::Network { .. } | Destination::Service { .. } => None,
+    });
+    hosts.collect()
+}
+
+/// A host may lie in a private network that the server may reach anyway. The gateway's NetworkPolicy bounds the ports.
+fn permitted((network, except, _): (Network, &[Network], &[u16])) -> PermittedNetwork {
+    PermittedNetwork {
+        network,
+        except: except.to_vec(),
+    }
+}
+
+fn api_server(address: IpAddr) -> DeniedNetwork {
+    DeniedNetwork {
+        network: Network::host(address),
+        kind: DeniedNetworkKind::ApiServer,
+    }
+}
+
+/// Ports on which the gateway dials public addresses: those of all rules, and in `Audit` mode those of HTTP.
+pub(crate) fn dialled_ports(file: &EgressFile) -> BTreeSet<u16> {
+    let audited = (file.mode == EgressMode::Audit).then_some(AUDITED_PORTS);
+    let ruled = file.rules.iter().flat_map(|rule| rule.ports.iter().copied());
+    ruled.chain(audited.into_iter().flatten()).collect()
+}
+
+/// Private networks that the gateway may dial, each with the ports that both it and a host rule allow.
+pub(crate) fn dialled_networks<'a>(
+    endpoint: &'a ValidatedEndpoint,
+    file: &EgressFile,
+) -> Vec<(Network, &'a [Network], Vec<u16>)> {
+    let ports = dialled_ports(file);
+    networks(endpoint)
+        .map(|(network, except, allowed)| {
+            let both = allowed.iter().copied().filter(|port| ports.contains(port)).collect();
+            (network, except, both)
+        })
+        .filter(|(_, _, ports): &(_, _, Vec<u16>)| !ports.is_empty())
+        .collect()
+}
+
+fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
+    PodSpec {
+        // The gateway resolves names, by the cluster's name servers; the server's pods have none.
+        dns_policy: Some("ClusterFirst".to_owned()),
+        containers: vec![container(endpoint)],
+        volumes: Some(vec![config::volume(endpoint, Part::Gateway)]),
+        ..workload::hardened_pod(endpoint, Part::Gateway, GATEWAY_ID)
+    }
+}
+
+fn container(endpoint: &ValidatedEndpoint) -> Container {
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(endpoint.settings.egress_image.clone()),
+        command: Some(vec!["/sallyport-egress".to_owned()]),
+        args: Some(vec![
+            "run".to_owned(),
+            "--policy".to_owned(),
+            format!("{MOUNT_PATH}/{FILE_NAME}"),
+        ]),
+        ports: Some(vec![
+            containers::port(containers::PROXY_PORT_NAME, GATEWAY_PORT),
+            containers::port("admin", GATEWAY_ADMIN_PORT),
+        ]),
+        startup_probe: Some(containers::probe("/healthz", Every::Seconds(1), Failures(60))),
+        liveness_probe: Some(containers::probe("/healthz", Every::Seconds(10), Failures(3))),
+        readiness_probe: Some(containers::probe("/readyz", Every::Seconds(5), Failures(2))),
+        lifecycle: Some(containers::stop_delay()),
+        volume_mounts: Some(vec![config::mount()]),
+        resources: Some(AMOUNTS.requirements()),
+        ..containers::hardened(GATEWAY_ID)
+    }
+}
