@@ -21,7 +21,7 @@ use kube::{
     api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use sallyport_api::labels;
-use sallyport_render::{Applied, Children, Prepared};
+use sallyport_render::{Applied, Children, GatewayChildren, Prepared};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -47,7 +47,7 @@ impl<K> Child for K where
 
 /// Applies every child of one endpoint, fences before the workload that they fence.
 ///
-/// With `withhold` the Deployment is left as it is, or absent.
+/// With `withhold` the server's Deployment is left as it is, or absent.
 ///
 /// # Errors
 ///
@@ -62,6 +62,10 @@ pub async fn children(
     let network_policy = ensure(context, &children.network_policy).await?;
     let pod_disruption_budget = ensure(context, &children.pod_disruption_budget).await?;
     let service = ensure(context, &children.service).await?;
+    let gateway = match &children.gateway {
+        Some(gateway) => Some(Box::pin(self::gateway(context, gateway)).await?),
+        None => None,
+    };
     let deployment = if withhold {
         None
     } else {
@@ -73,8 +77,20 @@ pub async fn children(
         network_policy,
         pod_disruption_budget,
         service,
+        gateway,
         deployment,
     ))
+}
+
+async fn gateway(context: &Context, gateway: &GatewayChildren) -> Result<GatewayChildren, Error> {
+    Ok(GatewayChildren {
+        service_account: ensure(context, &gateway.service_account).await?,
+        config_map: ensure(context, &gateway.config_map).await?,
+        network_policy: ensure(context, &gateway.network_policy).await?,
+        pod_disruption_budget: ensure(context, &gateway.pod_disruption_budget).await?,
+        service: ensure(context, &gateway.service).await?,
+        deployment: Box::pin(ensure(context, &gateway.deployment)).await?,
+    })
 }
 
 /// Makes the stored object what `desired` says and returns it. Writes nothing if it is that already.
@@ -154,25 +170,45 @@ pub async fn remove<K: Child>(context: &Context, object: &K) -> Result<(), Error
     Ok(())
 }
 
-/// Deletes what an endpoint owns and does not want any more.
+/// Whose orphans are looked for.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// Namespace of the endpoint.
+    pub namespace: String,
+    /// Name of the endpoint.
+    pub endpoint: String,
+    /// UID of the endpoint.
+    pub uid: String,
+    /// Names that its children bear.
+    pub names: BTreeSet<String>,
+}
+
+/// Deletes what an endpoint owns and does not want any more, workloads before their fences.
 ///
 /// # Errors
 ///
 /// What the API server answered.
-pub async fn prune(context: &Context, namespace: &str, endpoint: &str, uid: &str) -> Result<(), Error> {
-    prune_kind::<ServiceAccount>(context, namespace, endpoint, uid).await?;
-    prune_kind::<ConfigMap>(context, namespace, endpoint, uid).await?;
-    prune_kind::<NetworkPolicy>(context, namespace, endpoint, uid).await?;
-    prune_kind::<PodDisruptionBudget>(context, namespace, endpoint, uid).await?;
-    prune_kind::<Service>(context, namespace, endpoint, uid).await?;
-    prune_kind::<Deployment>(context, namespace, endpoint, uid).await
+pub async fn prune(context: &Context, owner: &Owner) -> Result<(), Error> {
+    prune_kind::<Deployment>(context, owner).await?;
+    prune_kind::<Service>(context, owner).await?;
+    prune_kind::<PodDisruptionBudget>(context, owner).await?;
+    prune_kind::<NetworkPolicy>(context, owner).await?;
+    prune_kind::<ConfigMap>(context, owner).await?;
+    prune_kind::<ServiceAccount>(context, owner).await
 }
 
-/// Every child has the endpoint's name, so that any other owned object is one that a former release made.
-async fn prune_kind<K: Child>(context: &Context, namespace: &str, endpoint: &str, uid: &str) -> Result<(), Error>
+/// Children of one part all bear one name, so that an owned object of any other name is one that the endpoint wanted
+/// formerly, or that a former release made.
+async fn prune_kind<K: Child>(context: &Context, owner: &Owner) -> Result<(), Error>
 where
     PartialObjectMeta<K>: DeserializeOwned + Debug + Clone,
 {
+    let Owner {
+        namespace,
+        endpoint,
+        uid,
+        names,
+    } = owner;
     let api = Api::<K>::namespaced(context.client.clone(), namespace);
     let ours = format!(
         "{}={},{}={endpoint}",
@@ -182,15 +218,16 @@ where
     );
     let key = |name: String| Key {
         kind: K::kind(&()).into_owned(),
-        namespace: namespace.to_owned(),
+        namespace: namespace.clone(),
         name,
     };
     let listed = api.list_metadata(&ListParams::default().labels(&ours)).await;
     let listed = listed.map_err(|source| failed("list", &key(String::new()), source))?;
     for orphan in listed {
-        if orphan.name_any() != endpoint && is_controlled_by(orphan.meta(), uid) {
+        if !names.contains(&orphan.name_any()) && is_controlled_by(orphan.meta(), uid) {
             let key = key(orphan.name_any());
             delete(&api, &key, orphan.uid()).await?;
+            context.ledger.remove(&key);
             tracing::info!(kind = key.kind, namespace, name = key.name, "deleted an orphan");
         }
     }

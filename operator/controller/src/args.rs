@@ -28,6 +28,9 @@ pub struct RunArgs {
     /// Image of the audit sidecar, pinned by digest.
     #[arg(long, env = "SALLYPORT_SIDECAR_IMAGE", value_parser = pinned_image)]
     pub sidecar_image: String,
+    /// Image of the egress gateway, pinned by digest.
+    #[arg(long, env = "SALLYPORT_EGRESS_IMAGE", value_parser = pinned_image)]
+    pub egress_image: String,
     /// PriorityClass that endpoint pods carry and that namespace quotas are scoped to.
     #[arg(long, default_value = labels::PRIORITY_CLASS)]
     pub priority_class: String,
@@ -92,6 +95,7 @@ impl RunArgs {
     pub fn settings(&self) -> Settings {
         Settings {
             sidecar_image: self.sidecar_image.clone(),
+            egress_image: self.egress_image.clone(),
             priority_class: self.priority_class.clone(),
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.pod_namespace.clone(),
@@ -150,7 +154,7 @@ mod tests {
 
     fn parse(extra: &[&str]) -> Result<RunArgs, clap::Error> {
         let image = format!("registry.example/sidecar@sha256:{}", "a".repeat(64));
-        let base = ["sallyport-operator", "run", "--sidecar-image", &image];
+        let base = ["sallyport-operator", "run", "--sidecar-image", &image, "--egress-image", &image];
         let Command::Run(args) = Cli::try_parse_from(base.iter().chain(extra))?.command;
         Ok(*args)
     }

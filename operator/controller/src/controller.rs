@@ -76,9 +76,8 @@ pub async fn run(
         .watches_stream(children::<PodDisruptionBudget>(&scope, &client), endpoints_of)
         .watches_stream(children::<Service>(&scope, &client), endpoints_of)
         .watches_stream(children::<Deployment>(&scope, &client), endpoints_of)
-        .watches_stream(pods(&context, &scope), |pod: PartialObjectMeta<Pod>| {
-            labelled_endpoint(&pod)
-        })
+        .watches_stream(pods(&context, &scope, labels::ENDPOINT), |pod| labelled_endpoint(&pod))
+        .watches_stream(pods(&context, &scope, labels::EGRESS_OF), |pod| labelled_endpoint(&pod))
         .watches_stream(
             quotas(&context, &scope),
             move |quota: PartialObjectMeta<ResourceQuota>| short.short_of_quota(&quota.namespace().unwrap_or_default()),
@@ -158,7 +157,7 @@ fn policies(
     let watched = children::<NetworkPolicy>(scope, &context.client);
     let context = context.clone();
     watched.inspect_ok(move |policy| {
-        if policy.name_any() == labels::FENCE {
+        if [labels::FENCE, labels::GATEWAY_FENCE].contains(&policy.name_any().as_str()) {
             context.look_at_namespace(&policy.namespace().unwrap_or_default());
         }
     })
@@ -168,10 +167,11 @@ fn policies(
 fn pods(
     context: &Arc<Context>,
     scope: &Scope,
+    label: &str,
 ) -> impl Stream<Item = Result<PartialObjectMeta<Pod>, watcher::Error>> + Send + use<> {
     let api = scope.api::<PartialObjectMeta<Pod>>(&context.client);
     let context = context.clone();
-    watch::touched(api, watcher::Config::default().labels(labels::ENDPOINT), "Pod").inspect_ok(move |pod| {
+    watch::touched(api, watcher::Config::default().labels(label), "Pod").inspect_ok(move |pod| {
         if pod.metadata.deletion_timestamp.is_some() {
             context.look_at_namespace(&pod.namespace().unwrap_or_default());
         }
@@ -205,16 +205,16 @@ fn sealed_secrets(
     watch::touched(api, watcher::Config::default(), "SealedSecret")
 }
 
-/// The endpoint whose child an object is: the one of its own name, which nobody can change, unlike its owner reference;
-/// and the one that it is labelled with, so that orphans count too.
+/// The endpoint whose child an object is: the one that its own name says, which nobody can change, unlike its owner
+/// reference; and the one that it is labelled with, so that orphans count too.
 fn endpoints_of<K>(child: PartialObjectMeta<K>) -> Vec<ObjectRef<Guarded>>
 where
     K: Resource<DynamicType = ()>,
 {
     let namespace = child.namespace().unwrap_or_default();
-    let namesake = ObjectRef::new(&child.name_any()).within(&namespace);
+    let namesake = ObjectRef::new(labels::endpoint_of(&child.name_any())).within(&namespace);
     let mut endpoints: Vec<_> = labelled_endpoint(&child).into_iter().collect();
-    if !endpoints.contains(&namesake) && child.name_any() != labels::FENCE {
+    if !endpoints.contains(&namesake) && namesake.name != labels::FENCE {
         endpoints.push(namesake);
     }
     drop(child);
@@ -225,6 +225,7 @@ fn labelled_endpoint<K>(object: &PartialObjectMeta<K>) -> Option<ObjectRef<Guard
 where
     K: Resource<DynamicType = ()>,
 {
-    let endpoint = object.labels().get(labels::ENDPOINT)?;
+    let labels = object.labels();
+    let endpoint = labels.get(labels::ENDPOINT).or_else(|| labels.get(labels::EGRESS_OF))?;
     Some(ObjectRef::new(endpoint).within(&object.namespace()?))
 }

@@ -1,10 +1,11 @@
 //! Reads what an endpoint refers to. The only reads of a reconcile that rendering depends on.
 
 use crate::{context::Context, credentials, error::Error};
-use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use kube::{Api, ResourceExt, api::ListParams};
-use sallyport_api::McpEndpoint;
+use sallyport_api::{McpEndpoint, labels};
 use sallyport_render::Facts;
+use std::net::IpAddr;
 
 /// What an endpoint refers to.
 #[derive(Clone, Debug)]
@@ -34,12 +35,26 @@ pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<De
         .list(&ListParams::default())
         .await
         .map_err(|source| failed("ResourceQuota", source))?;
+    let gateway_address = if endpoint.spec.egress.needs_gateway() {
+        gateway_address(context, &namespace, &endpoint.name_any()).await
+    } else {
+        Ok(None)
+    };
     Ok(Dereferenced {
         facts: Facts {
             node_features: context.node_features.borrow().unwrap_or_default(),
             api_servers: context.api_servers.borrow().clone().unwrap_or_default(),
+            gateway_address: gateway_address.map_err(|source| failed("Service", source))?,
             credentials: credentials.map_err(|source| failed("SealedSecret", source))?,
         },
         quotas: quotas.items,
     })
+}
+
+/// Address of the egress gateway's Service, if there is one.
+async fn gateway_address(context: &Context, namespace: &str, endpoint: &str) -> Result<Option<IpAddr>, kube::Error> {
+    let services = Api::<Service>::namespaced(context.client.clone(), namespace);
+    let service = services.get_opt(&labels::gateway_of(endpoint)).await?;
+    let address = service.and_then(|service| service.spec?.cluster_ip);
+    Ok(address.and_then(|address| address.parse().ok()))
 }

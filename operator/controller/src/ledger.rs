@@ -1,5 +1,6 @@
 //! What this process applied last, so that a reconcile which changes nothing writes nothing.
 
+use sallyport_api::labels;
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -68,12 +69,13 @@ impl Ledger {
             .insert((namespace.to_owned(), endpoint.to_owned()), children);
     }
 
-    /// Forgets the children of an endpoint, which all have its name. What namespaces share has names of its own.
+    /// Forgets the children of an endpoint, which all have its name, with or without the gateway's suffix. What namespaces
+    /// share has names of its own.
     pub fn forget(&self, namespace: &str, endpoint: &str) {
         let mut inner = self.lock();
         inner
             .applied
-            .retain(|key, _| key.namespace != namespace || key.name != endpoint);
+            .retain(|key, _| key.namespace != namespace || labels::endpoint_of(&key.name) != endpoint);
         inner.pruned.remove(&(namespace.to_owned(), endpoint.to_owned()));
     }
 

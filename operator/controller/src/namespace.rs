@@ -1,4 +1,4 @@
-//! What all endpoints of a namespace share: the fence that closes their pods whatever else happens, and the quota.
+//! What all endpoints of a namespace share: the fences that close their pods whatever else happens, and the quota.
 //!
 //! Each reconcile of an endpoint ensures both before its Deployment. The loop here does what no endpoint is left to do:
 //! shrink the quota when one goes, keep the fence until the last pod is gone, then remove both.
@@ -42,8 +42,13 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub async fn ensure(context: &Context, namespace: &str) -> Result<(), Error> {
     let endpoints = context.endpoints.of(namespace);
     let wanted = render_namespace(namespace, &members(context, &endpoints), &context.settings);
-    let NamespaceChildren { fence, quota } = wanted;
+    let NamespaceChildren {
+        fence,
+        gateway_fence,
+        quota,
+    } = wanted;
     apply::ensure(context, &fence).await?;
+    apply::ensure(context, &gateway_fence).await?;
     // An endpoint that does not decode may still run pods, of unknown size: the quota stays as it is.
     if endpoints.iter().any(|endpoint| endpoint.0.is_err()) {
         return Ok(());
@@ -158,19 +163,21 @@ async fn settle(context: &Context, namespace: &str, empty_since: Option<Instant>
     if is_used(context, namespace).await? {
         return Ok(Settled::InUse);
     }
-    let fence = render_namespace(namespace, &[], &context.settings).fence;
-    apply::remove(context, &fence).await?;
+    let empty = render_namespace(namespace, &[], &context.settings);
+    apply::remove(context, &empty.fence).await?;
+    apply::remove(context, &empty.gateway_fence).await?;
     Ok(Settled::Removed)
 }
 
 /// Whether an endpoint, a pod of one, or a Deployment that may still make pods is in the namespace.
 async fn is_used(context: &Context, namespace: &str) -> Result<bool, Error> {
     Ok(!context.endpoints.of(namespace).is_empty()
-        || has_any::<Pod>(context, namespace).await?
-        || has_any::<Deployment>(context, namespace).await?)
+        || has_any::<Pod>(context, namespace, labels::ENDPOINT).await?
+        || has_any::<Pod>(context, namespace, labels::EGRESS_OF).await?
+        || has_any::<Deployment>(context, namespace, labels::ENDPOINT).await?)
 }
 
-async fn has_any<K>(context: &Context, namespace: &str) -> Result<bool, Error>
+async fn has_any<K>(context: &Context, namespace: &str, label: &str) -> Result<bool, Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -178,7 +185,7 @@ where
         + serde::de::DeserializeOwned,
 {
     let api = Api::<K>::namespaced(context.client.clone(), namespace);
-    let labelled = ListParams::default().labels(labels::ENDPOINT).limit(1);
+    let labelled = ListParams::default().labels(label).limit(1);
     let listed = api.list_metadata(&labelled).await.map_err(|source| Error::Api {
         verb: "list",
         kind: K::kind(&()).into_owned(),

@@ -76,6 +76,8 @@ fn args() -> RunArgs {
         "run",
         "--sidecar-image",
         &image,
+        "--egress-image",
+        &image,
         "--node-features",
         "off",
         "--pod-name",

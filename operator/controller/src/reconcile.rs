@@ -89,7 +89,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     // Render (pure, infallible).
     let children = render(&valid);
     // Apply (client): fences first, workload last and only with its credentials, then prune.
-    let withhold = !found.facts.credentials.values().all(CredentialFact::is_ready);
+    let withhold = valid.awaits_gateway() || !found.facts.credentials.values().all(CredentialFact::is_ready);
     let applied = Box::pin(apply_all(context, &valid, children, withhold)).await?;
     // Status (client for what the workload became; computed purely; written only when different).
     let deployment = workload(context, &valid, &applied).await?;
@@ -167,17 +167,16 @@ async fn apply_all(
         .documents()
         .and_then(|documents| ledger::desired(&documents))
         .unwrap_or_default();
-    let uid = children
-        .service
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .map(|owner| owner.uid.clone())
-        .next();
     let applied = Box::pin(apply::children(context, children, withhold)).await?;
-    if let Some(uid) = uid.filter(|_| !context.ledger.is_pruned(namespace, name, wanted)) {
-        apply::prune(context, namespace, name, &uid).await?;
+    if !context.ledger.is_pruned(namespace, name, wanted) {
+        let gateway = applied.gateway.as_ref().map(|gateway| gateway.service.name_any());
+        let owner = apply::Owner {
+            namespace: namespace.to_owned(),
+            endpoint: name.to_owned(),
+            uid: endpoint.uid().to_owned(),
+            names: std::iter::once(name.to_owned()).chain(gateway).collect(),
+        };
+        apply::prune(context, &owner).await?;
         context.ledger.pruned(namespace, name, wanted);
     }
     Ok(applied)

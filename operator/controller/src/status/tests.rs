@@ -33,6 +33,7 @@ fn endpoint() -> McpEndpoint {
 fn settings() -> Settings {
     Settings {
         sidecar_image: format!("registry.example/sidecar@sha256:{}", "a".repeat(64)),
+        egress_image: format!("registry.example/egress@sha256:{}", "a".repeat(64)),
         priority_class: "sallyport-endpoint".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         operator_namespace: "sallyport-system".to_owned(),
