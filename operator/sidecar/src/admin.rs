@@ -1,6 +1,8 @@
-//! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is, metrics.
+//! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is, whether the pod is
+//! closed, metrics.
 
 use crate::audit::Record;
+use crate::guard::EnforcementWatch;
 use crate::metrics::{self, Metrics};
 use crate::server::{ServerState, ServerWatch};
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use sallyport_core::drain::{Drain, Phase};
 use sallyport_core::journal::Journal;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// Answers the admin port's requests. Clones share everything.
@@ -20,6 +23,8 @@ pub struct Admin {
     pub drain: Drain,
     /// What is known of the server.
     pub server: ServerWatch,
+    /// Whether the pod is refused what it must be.
+    pub enforcement: EnforcementWatch,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -35,10 +40,11 @@ impl Admin {
             "/readyz" => verdict(self.readiness()),
             "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
             "/server" => self.server_info(),
+            "/enforcement" => json(&self.enforcement.round().await),
             "/metrics" => self.metrics(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "served are /healthz /readyz /upstream/startup /upstream/live /server /metrics\n",
+                "served are /healthz /readyz /upstream/startup /upstream/live /server /enforcement /metrics\n",
             ),
         }
     }
@@ -52,6 +58,7 @@ impl Admin {
             return Err("stopping".into());
         }
         self.health()?;
+        self.enforcement.permits_calls()?;
         match self.server.state() {
             ServerState::Answered(_) => Ok(()),
             ServerState::Waiting { reason } => Err(reason),
@@ -68,10 +75,7 @@ impl Admin {
 
     fn server_info(&self) -> Response<Full<Bytes>> {
         match self.server.state() {
-            ServerState::Answered(info) => match serde_json::to_vec(&info) {
-                Ok(json) => typed(StatusCode::OK, "application/json", json),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
-            },
+            ServerState::Answered(info) => json(&info),
             ServerState::Waiting { reason } => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
         }
     }
@@ -88,6 +92,13 @@ fn verdict(result: Result<(), String>) -> Response<Full<Bytes>> {
     match result {
         Ok(()) => text(StatusCode::OK, "ok\n"),
         Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
+    }
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(value) {
+        Ok(json) => typed(StatusCode::OK, "application/json", json),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
     }
 }
 

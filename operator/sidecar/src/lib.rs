@@ -1,10 +1,12 @@
 //! The audit sidecar: the MCP-aware reverse proxy in the endpoint's pod, the only way in.
 //!
 //! [`Sidecar`] wires it: connections (`listener`) bring requests into the `pipeline`, which decides, forwards to the
-//! `server` and leaves one `audit` record each. `admin` answers the kubelet, the operator and Prometheus.
+//! `server` and leaves one `audit` record each. `admin` answers the kubelet, the operator and Prometheus. The `guard`
+//! runs before all of that, and goes on measuring beside it.
 
 mod admin;
 mod audit;
+pub mod guard;
 mod headers;
 mod metrics;
 mod pipeline;

@@ -1,13 +1,17 @@
-//! Entry point.
+//! Entry point: `run` is the audit sidecar, `guard` the init container before it.
 
 use clap::{Parser, Subcommand};
+use sallyport_policy::enforcement::EnforcementMode;
 use sallyport_policy::{FILE_NAME, MOUNT_PATH, ParseError, PolicyFile};
+use sallyport_sidecar::guard::{self, NotRefused, Probe};
 use sallyport_sidecar::{Sidecar, StartError, UnwrittenRecords};
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,13 +27,41 @@ struct Args {
 enum Command {
     /// Stand in front of the MCP server: audit records go to standard output, diagnostics to standard error.
     Run {
-        /// The policy file that the operator wrote.
-        #[arg(long, env = "SALLYPORT_POLICY", default_value_os_t = default_policy())]
-        policy: PathBuf,
-        /// What is logged to standard error, as a tracing filter.
-        #[arg(long, env = "SALLYPORT_LOG_LEVEL", default_value = "info")]
-        log_level: EnvFilter,
+        #[command(flatten)]
+        common: Common,
     },
+    /// Wait until the pod is refused what no rule allows, then end; the server starts only after that. Fails if it does
+    /// not come to that in time: exit code 3 if a forbidden destination was reached, 4 if nobody can tell.
+    Guard {
+        #[command(flatten)]
+        common: Common,
+        /// Where the kubelet looks for the last words of a container.
+        #[arg(long, default_value = "/dev/termination-log")]
+        termination_log: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Common {
+    /// The policy file that the operator wrote.
+    #[arg(long, env = "SALLYPORT_POLICY", default_value_os_t = default_policy())]
+    policy: PathBuf,
+    /// What is logged to standard error, as a tracing filter.
+    #[arg(long, env = "SALLYPORT_LOG_LEVEL", default_value = "info")]
+    log_level: EnvFilter,
+    /// Address of the API server, as the kubelet tells every container. A name is of no use: there is no resolver.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST")]
+    api_server_host: Option<String>,
+    /// Its port.
+    #[arg(long, env = "KUBERNETES_SERVICE_PORT")]
+    api_server_port: Option<String>,
+}
+
+impl Common {
+    fn api_server(&self) -> Option<SocketAddr> {
+        let host = self.api_server_host.as_ref()?.parse().ok()?;
+        Some(SocketAddr::new(host, self.api_server_port.as_ref()?.parse().ok()?))
+    }
 }
 
 fn default_policy() -> PathBuf {
@@ -56,36 +88,80 @@ enum RunError {
     Signals(#[source] io::Error),
     #[error("cannot start")]
     Start(#[from] StartError),
+    #[error("{0}")]
+    Guard(#[from] NotRefused),
     #[error("stopped, but not whole")]
     Unwritten(#[from] UnwrittenRecords),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Run { policy, log_level } = Args::parse().command;
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(log_level)
-        .with_writer(io::stderr)
-        .init();
-    match run(policy).await {
+    let ended = match Args::parse().command {
+        Command::Run { common } => {
+            log(common.log_level.clone());
+            run(common).await
+        }
+        Command::Guard {
+            common,
+            termination_log,
+        } => {
+            log(common.log_level.clone());
+            guard(common, &termination_log).await
+        }
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
             let causes: Vec<String> = causes.map(ToString::to_string).collect();
             tracing::error!(causes = causes.join(": "), "{error}");
-            ExitCode::FAILURE
+            match error {
+                RunError::Guard(not_refused) => ExitCode::from(not_refused.exit_code()),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
-async fn run(path: PathBuf) -> Result<(), RunError> {
-    let policy = read_policy(path)?;
+fn log(level: EnvFilter) {
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(level)
+        .with_writer(io::stderr)
+        .init();
+}
+
+async fn guard(common: Common, termination_log: &Path) -> Result<(), RunError> {
+    let api_server = common.api_server();
+    let enforcement = read_policy(common.policy)?.enforcement;
+    let bound = Duration::from_secs(enforcement.wait_seconds);
+    let waited = guard::wait(&Probe::new(&enforcement, api_server), bound).await;
+    let said = match &waited {
+        Ok(_) => "this pod is refused what no rule allows".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    // What is lost here is in the log all the same.
+    if let Err(error) = std::fs::write(termination_log, &said) {
+        tracing::warn!(%error, path = %termination_log.display(), "the termination log cannot be written");
+    }
+    match (waited, enforcement.mode) {
+        (Ok(_), _) => tracing::info!("{said}"),
+        (Err(_), EnforcementMode::Warn) => {
+            tracing::warn!("{said}; the class says Warn, so the server starts all the same")
+        }
+        (Err(error), EnforcementMode::Required) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+async fn run(common: Common) -> Result<(), RunError> {
+    let api_server = common.api_server();
+    let policy = read_policy(common.policy)?;
     // Not through std's own handle: it keeps what a failed write left over, and the journal must know what was written.
     let sink = io::stdout().as_fd().try_clone_to_owned().map_err(RunError::Sink)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let sidecar = Sidecar::bind(policy, File::from(sink)).await?;
+    let sidecar = Sidecar::bind(policy, api_server, File::from(sink)).await?;
     tracing::info!(traffic = %sidecar.traffic_address(), admin = %sidecar.admin_address(), "listening");
     sidecar
         .serve(async {

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use sallyport_core::journal::JournalMetrics;
+use sallyport_policy::enforcement::{Destination, Verdict};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -95,6 +96,12 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProbeLabels {
+    destination: &'static str,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DurationLabels {
     method: MethodClass,
 }
@@ -114,6 +121,9 @@ pub struct Metrics {
     pub journal: JournalMetrics,
     /// Requests that were refused without a record because the journal had no room for one.
     pub audit_unrecorded_refusals: Counter,
+    /// 1 while the pod was refused what it must be in the last round of probes.
+    pub enforced: Gauge,
+    probes: Family<ProbeLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -134,6 +144,8 @@ impl Metrics {
             connections: Gauge::default(),
             journal: JournalMetrics::default(),
             audit_unrecorded_refusals: Counter::default(),
+            enforced: Gauge::default(),
+            probes: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests by how they ended", metrics.requests.clone());
@@ -156,7 +168,31 @@ impl Metrics {
             "Requests refused without a record because the audit queue was full",
             metrics.audit_unrecorded_refusals.clone(),
         );
+        registry.register(
+            "network_enforced",
+            "1 if the last round of connection attempts to forbidden destinations was refused",
+            metrics.enforced.clone(),
+        );
+        registry.register(
+            "forbidden_probes",
+            "Connection attempts to destinations that no rule allows",
+            metrics.probes.clone(),
+        );
         metrics
+    }
+
+    /// Counts a connection attempt to a forbidden destination.
+    pub fn probed(&self, destination: Destination, verdict: Verdict) {
+        let destination = match destination {
+            Destination::Canary => "canary",
+            Destination::KubernetesApi => "kubernetes_api",
+        };
+        let verdict = match verdict {
+            Verdict::Refused => "refused",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Reached => "reached",
+        };
+        self.probes.get_or_create(&ProbeLabels { destination, verdict }).inc();
     }
 
     /// Counts a request that has ended.

@@ -2,6 +2,7 @@
 
 use crate::admin::Admin;
 use crate::audit::Record;
+use crate::guard::{EnforcementWatch, Probe};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::server::{ServerWatch, Upstream};
@@ -52,6 +53,7 @@ pub enum StartError {
 /// A sidecar that has its ports and does not serve yet.
 pub struct Sidecar {
     policy: PolicyFile,
+    probe: Probe,
     path: PathAndQuery,
     traffic: TcpListener,
     admin: TcpListener,
@@ -66,12 +68,17 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Takes the ports of `policy` (0 for any) and starts the audit thread, which writes to `sink`.
+    /// Takes the ports of `policy` (0 for any) and starts the audit thread, which writes to `sink`. `api_server` is where
+    /// the kubelet says the API server is.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub async fn bind(policy: PolicyFile, sink: impl Write + Send + 'static) -> Result<Self, StartError> {
+    pub async fn bind(
+        policy: PolicyFile,
+        api_server: Option<SocketAddr>,
+        sink: impl Write + Send + 'static,
+    ) -> Result<Self, StartError> {
         let path = policy.upstream.path.parse().map_err(|source| StartError::Path {
             path: policy.upstream.path.clone(),
             source,
@@ -89,6 +96,7 @@ impl Sidecar {
             traffic_address: traffic.local_addr().map_err(StartError::Address)?,
             admin_address: admin.local_addr().map_err(StartError::Address)?,
             upstream: Upstream::new(policy.upstream.port, head_bound),
+            probe: Probe::new(&policy.enforcement, api_server),
             policy,
             path,
             traffic,
@@ -119,12 +127,14 @@ impl Sidecar {
     /// When records could not be written.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
         let watch = ServerWatch::start(self.upstream.clone(), self.policy.upstream.port, self.path);
+        let enforcement = EnforcementWatch::start(self.probe, self.policy.enforcement.mode, self.metrics.clone());
         let admin = tokio::spawn(serve_admin(
             self.admin,
             Admin {
                 journal: self.journal.clone(),
                 drain: self.drain.clone(),
                 server: watch,
+                enforcement,
                 metrics: self.metrics.clone(),
             },
         ));

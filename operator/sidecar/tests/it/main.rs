@@ -6,6 +6,7 @@
 mod admin;
 mod drain;
 mod forwarding;
+mod guard;
 mod refusals;
 mod sink;
 mod streams;

@@ -13,11 +13,12 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
 use sallyport_policy::{ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream};
 use sallyport_sidecar::{Sidecar, UnwrittenRecords};
 use serde_json::Value;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,6 +31,9 @@ pub const CALL: &str =
 
 /// SHA-256 of [`CALL`]'s arguments, by another implementation (`printf ... | sha256sum`).
 pub const CALL_ARGUMENTS_SHA256: &str = "9b8a2160ecdd8368b97236ab8bd1eb6e043126499c1a89882ca9dc95ff5baa09";
+
+/// An address at which connections are refused: nothing listens on a port that needs privileges.
+pub const REFUSING: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// A policy for a server on `port`, with bounds short enough for tests.
 pub fn policy(port: u16) -> PolicyFile {
@@ -57,6 +61,11 @@ pub fn policy(port: u16) -> PolicyFile {
         audit: AuditPolicy {
             arguments: ArgumentsMode::Digest,
         },
+        enforcement: Enforcement {
+            mode: EnforcementMode::Required,
+            wait_seconds: 1,
+            canaries: vec![REFUSING],
+        },
     }
 }
 
@@ -70,7 +79,7 @@ pub struct Running {
 
 impl Running {
     pub async fn start(policy: PolicyFile, sink: impl Write + Send + 'static) -> Self {
-        let sidecar = Sidecar::bind(policy, sink).await.unwrap();
+        let sidecar = Sidecar::bind(policy, Some(REFUSING), sink).await.unwrap();
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
         let admin = on_loopback(sidecar.admin_address());
