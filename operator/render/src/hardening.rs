@@ -39,8 +39,9 @@ pub enum Verdict {
 /// Every check: the restricted Pod Security Standard first.
 pub static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| [restricted::CHECKS, beyond::CHECKS].concat());
 
-/// Checks that speak of a server's pod alone: an egress gateway resolves names, and is an entrance of its own.
-const SERVER_ALONE: &[&str] = &["no-dns", "audited-entrance"];
+/// Checks that speak of a server's pod alone: an egress gateway resolves names, starts without waiting, and is an
+/// entrance of its own.
+const SERVER_ALONE: &[&str] = &["no-dns", "guarded-start", "audited-entrance"];
 
 /// Runs every check on a server's pod.
 pub fn judge(pod: &PodSpec) -> Posture {

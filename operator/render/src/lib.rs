@@ -21,11 +21,13 @@ mod namespace;
 mod policy_file;
 mod syntax;
 mod validate;
+mod widening;
 mod workload;
 mod writable;
 
 pub use amounts::Amounts;
 pub use children::{Applied, Children, Prepared, State};
+pub use containers::{GUARD as GUARD_CONTAINER, SIDECAR as SIDECAR_CONTAINER};
 pub use endpoint::ValidatedEndpoint;
 pub use facts::{ClassFact, CredentialFact, Facts, NodeFeatures, Settings};
 pub use footprint::{Footprint, footprint};
@@ -33,6 +35,7 @@ pub use gateway::GatewayChildren;
 pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
 pub use sallyport_policy::{Network, ParseNetworkError};
 pub use validate::{ValidateError, validate};
+pub use widening::{Widening, is_foreign, widenings};
 
 use metadata::Part;
 
