@@ -1,4 +1,4 @@
-//! The two containers of a server's pod, the audit sidecar and the server, and what every container has.
+//! The containers of a server's pod, the guard, the audit sidecar and the server, and what every container has.
 
 use crate::{Amounts, ValidatedEndpoint, config, gateway};
 use k8s_openapi::{
@@ -13,8 +13,10 @@ use sallyport_policy::{FILE_NAME, MOUNT_PATH};
 
 /// Name of the server container.
 pub(crate) const SERVER: &str = "server";
+/// Name of the init container that lets nothing else start before the pod is refused what no rule allows.
+pub const GUARD: &str = "guard";
 /// Name of the audit sidecar.
-pub(crate) const SIDECAR: &str = "audit";
+pub const SIDECAR: &str = "audit";
 /// Name of the port that carries MCP.
 pub(crate) const MCP_PORT_NAME: &str = "mcp";
 /// Name of the port on which an egress gateway takes proxy requests.
@@ -23,6 +25,8 @@ pub(crate) const PROXY_PORT_NAME: &str = "proxy";
 pub(crate) const SERVER_ID: i64 = 65532;
 /// User and group of the audit sidecar: another, so that the server can neither signal nor trace it.
 pub(crate) const SIDECAR_ID: i64 = 65531;
+/// User and group of the guard.
+const GUARD_ID: i64 = 65529;
 /// Directory under which each credential has its own.
 pub(crate) const CREDENTIALS_PATH: &str = "/var/run/secrets/sallyport";
 
@@ -37,6 +41,14 @@ pub(crate) const SIDECAR_AMOUNTS: Amounts = Amounts {
     ephemeral_storage_bytes: 64 << 20,
 };
 
+/// What the guard may use. It has ended before the others start, and asks for no more than the sidecar alone, so that it
+/// adds nothing to what the pod can use.
+const GUARD_AMOUNTS: Amounts = Amounts {
+    cpu_milli: 100,
+    memory_bytes: 64 << 20,
+    ephemeral_storage_bytes: 16 << 20,
+};
+
 /// What the server container may use. The kubelet counts writable directories against the disk of the containers, so
 /// they are added; otherwise a server that fills them within their limits would be evicted.
 pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
@@ -46,6 +58,23 @@ pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
             ephemeral_storage_bytes: writable,
             ..Amounts::default()
         }
+}
+
+/// The guard: runs to its end before anything else starts.
+pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
+    Container {
+        name: GUARD.to_owned(),
+        image: Some(endpoint.settings.sidecar_image.clone()),
+        command: Some(vec!["/sallyport-sidecar".to_owned()]),
+        args: Some(vec![
+            "guard".to_owned(),
+            "--policy".to_owned(),
+            format!("{MOUNT_PATH}/{FILE_NAME}"),
+        ]),
+        volume_mounts: Some(vec![config::mount()]),
+        resources: Some(GUARD_AMOUNTS.requirements()),
+        ..hardened(GUARD_ID)
+    }
 }
 
 /// The audit sidecar: starts before the server, stops after it.

@@ -131,7 +131,7 @@ fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
         image_pull_secrets: image_pull_secrets(endpoint),
         dns_policy: Some(dns_policy.to_owned()),
         dns_config,
-        init_containers: Some(vec![containers::sidecar(endpoint)]),
+        init_containers: Some(vec![containers::guard(endpoint), containers::sidecar(endpoint)]),
         containers: vec![containers::server(endpoint)],
         volumes: Some(volumes(endpoint)),
         ..hardened_pod(endpoint, Part::Server, SERVER_ID)

@@ -17,7 +17,11 @@ use serde::{Deserialize, Serialize};
     category = "mcp",
     doc = "What the platform decides for the endpoints that name this class. The class with the annotation sallyport.dev/is-default-class: \"true\" holds for endpoints that name none; without one, every field has the default that is documented here.",
     printcolumn(name = "Enforcement", type_ = "string", json_path = ".spec.networkEnforcement"),
-    printcolumn(name = "Default", type_ = "string", json_path = ".metadata.annotations.sallyport\\.dev/is-default-class"),
+    printcolumn(
+        name = "Default",
+        type_ = "string",
+        json_path = ".metadata.annotations.sallyport\\.dev/is-default-class"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -382,11 +382,24 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
-        id: "audited-entrance",
-        title: "The audit sidecar starts first, runs as long as the pod, and alone declares ports",
+        id: "guarded-start",
+        title: "The guard runs to its end before anything else starts, so that nothing runs before the pod is closed",
         source: "Sallyport",
         check: |pod| {
             let first = pod.init_containers.iter().flatten().next();
+            let guarded = first.is_some_and(|container| {
+                container.name == crate::containers::GUARD && container.restart_policy.is_none()
+            });
+            Verdict::pass_if(guarded, "the first container is not the guard, or is not waited for")
+        },
+    },
+    Check {
+        id: "audited-entrance",
+        title: "The audit sidecar starts first after the guard, runs as long as the pod, and alone declares ports",
+        source: "Sallyport",
+        check: |pod| {
+            let mut starting = pod.init_containers.iter().flatten();
+            let first = starting.find(|container| container.name != crate::containers::GUARD);
             let gate = first.is_some_and(|container| {
                 container.name == crate::containers::SIDECAR
                     && container.restart_policy.as_deref() == Some("Always")
@@ -398,7 +411,7 @@ pub(super) const CHECKS: &[Check] = &[
                 .all(|container| container.ports.as_ref().is_none_or(Vec::is_empty));
             Verdict::pass_if(
                 gate && silent,
-                "the first container is not the gate, or another declares ports",
+                "the first container after the guard is not the gate, or another declares ports",
             )
         },
     },

@@ -6,7 +6,7 @@ use crate::{
     endpoint::{Destination, Gateway, Rule},
     syntax,
 };
-use sallyport_api::v1alpha1::{self as api, Egress, EgressRule, ServiceDestination};
+use sallyport_api::v1alpha1::{self as api, CANARY_PORT, Egress, EgressRule, ServiceDestination};
 use sallyport_policy::egress::{EgressHostRule, EgressMode, HostPattern};
 use std::net::IpAddr;
 
@@ -30,8 +30,9 @@ const FORBIDDEN: &[&str] = &[
     "fd00:ec2::/32",
 ];
 
-/// The Kubernetes API's usual port, and those of DNS, DNS over TLS and multicast DNS.
-const FORBIDDEN_PORTS: &[u16] = &[6443, 53, 853, 5353];
+/// The Kubernetes API's usual port, those of DNS, DNS over TLS and multicast DNS, and the canary's, which must be refused
+/// for anything to be proven.
+const FORBIDDEN_PORTS: &[u16] = &[6443, 53, 853, 5353, CANARY_PORT];
 
 const SYSTEM_NAMESPACE: &str = "kube-system";
 

@@ -234,7 +234,7 @@ pub enum ValidateError {
     },
     /// A port is never open.
     #[error(
-        "egress.allow[{index}] port {port}: ports are 1 to 65535; 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) are never open to a server; remove it"
+        "egress.allow[{index}] port {port}: ports are 1 to 65535; 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove it"
     )]
     EgressPort {
         /// Position in the list.

@@ -26,6 +26,7 @@ pub fn facts() -> Facts {
         },
         api_servers: vec!["10.96.0.1".parse().unwrap()],
         gateway_address: Some("10.96.0.77".parse().unwrap()),
+        canaries: vec!["10.96.0.70:15070".parse().unwrap()],
         ..Facts::default()
     }
 }

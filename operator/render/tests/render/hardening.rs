@@ -40,7 +40,7 @@ fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
             "/volumes/-",
             json!({"name": "other", "nfs": {"path": "/", "server": "a"}}),
         ),
-        ("pss-host-ports", "/initContainers/0/ports/0/hostPort", json!(80)),
+        ("pss-host-ports", "/initContainers/1/ports/0/hostPort", json!(80)),
         (
             "pss-proc-mount",
             "/containers/0/securityContext/procMount",
@@ -212,7 +212,8 @@ fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
             json!({"name": "other", "secret": {"secretName": "a"}}),
         ),
         ("secret-in-one-container", "*", json!([secret(0o440), mount("other")])),
-        ("audited-entrance", "/initContainers/0/restartPolicy", Value::Null),
+        ("guarded-start", "/initContainers/0/restartPolicy", json!("Always")),
+        ("audited-entrance", "/initContainers/1/restartPolicy", Value::Null),
         (
             "audited-entrance",
             "/containers/0/ports",
@@ -257,7 +258,7 @@ fn a_gateways_pod_passes_every_check_but_those_of_servers() {
         .iter()
         .map(|text| text.split(':').next().unwrap().to_owned())
         .collect();
-    assert_eq!(all, ["no-dns", "audited-entrance"]);
+    assert_eq!(all, ["no-dns", "guarded-start", "audited-entrance"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::common::{DIGEST, settings};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::PodSpec,
+        core::v1::{Container, PodSpec},
         networking::v1::{NetworkPolicy, NetworkPolicySpec},
     },
     apimachinery::pkg::util::intstr::IntOrString,
@@ -150,7 +150,7 @@ proptest! {
             }
             for port in rule.ports.iter().flatten() {
                 let port = serde_json::to_value(&port.port).unwrap();
-                prop_assert!(![53, 853, 5353, 6443].iter().any(|closed| port == *closed));
+                prop_assert!(![53, 853, 5353, 6443, 15070].iter().any(|closed| port == *closed));
             }
         }
     }
@@ -280,17 +280,22 @@ fn pod(children: &Children<Prepared>) -> PodSpec {
     children.deployment.spec.clone().unwrap().template.spec.unwrap()
 }
 
-/// What the containers of a pod may use together, in thousandths.
+/// What the containers of a pod may use at a time, in thousandths, as Kubernetes counts it (KEP-753): sidecars run as long
+/// as the pod; another init container runs beside the sidecars before it, and before the main containers.
 fn limit(pod: &PodSpec, name: &str) -> i128 {
-    let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
-    let limits = containers.map(|container| {
-        container.resources.as_ref().unwrap().limits.as_ref().unwrap()[name]
-            .0
-            .clone()
-    });
-    limits
-        .map(|text| sallyport_api::quantity::Amount::new(text).milli().unwrap())
-        .sum()
+    let limit = |container: &Container| {
+        let text = &container.resources.as_ref().unwrap().limits.as_ref().unwrap()[name].0;
+        sallyport_api::quantity::Amount::new(text.clone()).milli().unwrap()
+    };
+    let (mut sidecars, mut starting) = (0, 0);
+    for container in pod.init_containers.iter().flatten() {
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars += limit(container);
+        } else {
+            starting = starting.max(sidecars + limit(container));
+        }
+    }
+    starting.max(sidecars + pod.containers.iter().map(limit).sum::<i128>())
 }
 
 fn bytes(amount: &str) -> i64 {
@@ -441,7 +446,7 @@ fn peer() -> impl Strategy<Value = Value> {
 }
 
 fn ports() -> impl Strategy<Value = Vec<i32>> {
-    let port = (1..=65535_i32).prop_filter("never open", |port| ![53, 853, 5353, 6443].contains(port));
+    let port = (1..=65535_i32).prop_filter("never open", |port| ![53, 853, 5353, 6443, 15070].contains(port));
     collection::vec(port, 1..5)
 }
 

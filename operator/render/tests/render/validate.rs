@@ -1,8 +1,8 @@
 //! One spec for each thing that can be wrong.
 
 use super::common::{facts, minimal, settings, with};
-use sallyport_api::McpEndpoint;
-use sallyport_render::{ValidateError as E, validate};
+use sallyport_api::{McpEndpoint, v1alpha1::NetworkEnforcement};
+use sallyport_render::{ClassFact, Facts, ValidateError as E, validate};
 use serde_json::{Value, json};
 
 /// Validates a spec that must be refused.
@@ -131,6 +131,32 @@ fn a_credential_that_is_not_there_yet_is_no_error() {
     );
     let endpoint: McpEndpoint = serde_json::from_value(value).unwrap();
     assert!(validate(&endpoint, &settings(), &facts()).is_ok());
+}
+
+#[test]
+fn the_class_decides_about_names_and_enforcement() {
+    let validated = |value: Value, class: ClassFact| {
+        let endpoint: McpEndpoint = serde_json::from_value(value).unwrap();
+        validate(&endpoint, &settings(), &Facts { class, ..facts() })
+    };
+    let class = |spec: Value| ClassFact::Found(serde_json::from_value(spec).unwrap());
+    let plain = |class| validated(minimal(), class).unwrap().network_enforcement();
+    assert_eq!(plain(ClassFact::BuiltIn), NetworkEnforcement::Required);
+    assert_eq!(plain(class(json!({}))), NetworkEnforcement::Required);
+    assert_eq!(
+        plain(class(json!({"networkEnforcement": "Warn"}))),
+        NetworkEnforcement::Warn
+    );
+
+    let names = || with("/spec/egress", json!({"dns": "ClusterDNS"}));
+    let allowing = class(json!({"egress": {"allowClusterDns": true}}));
+    assert!(matches!(validated(names(), ClassFact::BuiltIn), Err(E::ClassDns)));
+    assert!(matches!(validated(names(), class(json!({}))), Err(E::ClassDns)));
+    assert!(validated(names(), allowing).is_ok());
+
+    let named = with("/spec/className", json!("absent"));
+    let missing = validated(named, ClassFact::Missing).unwrap_err();
+    assert!(missing.to_string().contains("className \"absent\""), "{missing}");
 }
 
 /// The table that is sent to a real API server in the end-to-end tests.
