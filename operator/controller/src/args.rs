@@ -154,7 +154,14 @@ mod tests {
 
     fn parse(extra: &[&str]) -> Result<RunArgs, clap::Error> {
         let image = format!("registry.example/sidecar@sha256:{}", "a".repeat(64));
-        let base = ["sallyport-operator", "run", "--sidecar-image", &image, "--egress-image", &image];
+        let base = [
+            "sallyport-operator",
+            "run",
+            "--sidecar-image",
+            &image,
+            "--egress-image",
+            &image,
+        ];
         let Command::Run(args) = Cli::try_parse_from(base.iter().chain(extra))?.command;
         Ok(*args)
     }

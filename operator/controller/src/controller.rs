@@ -68,11 +68,14 @@ pub async fn run(
     let client = context.client.clone();
     let sealed = credentials::sealed_secret();
     let (users, short) = (context.endpoints.clone(), context.endpoints.clone());
+    let selected_by_policies = context.endpoints.clone();
     Controller::for_stream(endpoints(&context, &scope, writer), reader)
         .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
         .watches_stream(children::<ServiceAccount>(&scope, &client), endpoints_of)
         .watches_stream(children::<ConfigMap>(&scope, &client), endpoints_of)
-        .watches_stream(policies(&context, &scope), endpoints_of)
+        .watches_stream(policies(&context, &scope), move |policy| {
+            selected_by_policies.concerned_by_policy(&policy)
+        })
         .watches_stream(children::<PodDisruptionBudget>(&scope, &client), endpoints_of)
         .watches_stream(children::<Service>(&scope, &client), endpoints_of)
         .watches_stream(children::<Deployment>(&scope, &client), endpoints_of)
@@ -149,14 +152,14 @@ where
     )
 }
 
-/// NetworkPolicies; a fence belongs to its namespace.
+/// All NetworkPolicies, because others' may open more than endpoints say; a fence belongs to its namespace.
 fn policies(
     context: &Arc<Context>,
     scope: &Scope,
 ) -> impl Stream<Item = Result<PartialObjectMeta<NetworkPolicy>, watcher::Error>> + Send + use<> {
-    let watched = children::<NetworkPolicy>(scope, &context.client);
+    let api = scope.api::<PartialObjectMeta<NetworkPolicy>>(&context.client);
     let context = context.clone();
-    watched.inspect_ok(move |policy| {
+    watch::touched(api, watcher::Config::default(), "NetworkPolicy").inspect_ok(move |policy| {
         if [labels::FENCE, labels::GATEWAY_FENCE].contains(&policy.name_any().as_str()) {
             context.look_at_namespace(&policy.namespace().unwrap_or_default());
         }

@@ -1,14 +1,17 @@
 //! The endpoints that the watches know, by namespace.
 
 use crate::{quota, scope::Scope};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{
     ResourceExt,
+    api::PartialObjectMeta,
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
 use sallyport_api::{
     McpEndpoint,
     conditions::{self, types},
+    labels,
 };
 use sallyport_render::{Facts, Footprint, NamespaceMember, Settings, footprint, validate};
 use std::sync::Arc;
@@ -62,6 +65,21 @@ impl Endpoints {
             let condition = conditions::get(conditions.unwrap_or_default(), types::QUOTA_SUFFICIENT);
             condition.is_some_and(|condition| condition.status == "False")
         })
+    }
+
+    /// Endpoints that a NetworkPolicy is about: the one whose child it is, or all of its namespace if it is somebody else's.
+    pub fn concerned_by_policy(&self, policy: &PartialObjectMeta<NetworkPolicy>) -> Vec<ObjectRef<Guarded>> {
+        let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+        if [labels::FENCE, labels::GATEWAY_FENCE].contains(&name.as_str()) {
+            return vec![];
+        }
+        let owner = labels::endpoint_of(&name);
+        let own = self.references(&namespace, |endpoint| endpoint.name_any() == owner);
+        if own.is_empty() {
+            self.references(&namespace, |_| true)
+        } else {
+            own
+        }
     }
 
     fn references(&self, namespace: &str, wanted: impl Fn(&McpEndpoint) -> bool) -> Vec<ObjectRef<Guarded>> {

@@ -79,6 +79,7 @@ fn occurrence(condition: &Condition, seen_before: bool) -> Option<Occurrence> {
             EventType::Normal
         }
         types::QUOTA_SUFFICIENT if !holds => EventType::Warning,
+        types::EGRESS_WIDENED if holds => EventType::Warning,
         types::HARDENING_APPLIED if !holds => EventType::Normal,
         _ => return None,
     };

@@ -32,6 +32,7 @@ pub mod scope;
 pub mod status;
 pub mod telemetry;
 pub mod watch;
+pub mod widening;
 
 #[cfg(test)]
 mod operator_tests;

@@ -14,6 +14,7 @@ use crate::{
     pods::Diagnosis,
     quota,
     status::{self, Observed, Rollout},
+    widening,
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::controller::Action};
@@ -94,14 +95,19 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     // Status (client for what the workload became; computed purely; written only when different).
     let deployment = workload(context, &valid, &applied).await?;
     let rollout = Rollout::of(deployment.as_ref());
+    let gateway = applied.gateway.as_ref().map(|gateway| &gateway.deployment);
+    let gateway_rollout = gateway.map(|deployment| Rollout::of(Some(deployment)));
     let old = endpoint.status.clone().unwrap_or_default();
     let pods = pods_if_needed(context, &valid, &rollout, &old).await?;
     let server = server_info(context, &rollout, &old, &pods).await;
     let footprint = current_footprint(&valid, &rollout, &old);
-    let running = deployment
-        .as_ref()
-        .and_then(|deployment| deployment.status.as_ref()?.replicas)
-        .unwrap_or(0);
+    let gateway_pods = gateway_pods_if_needed(context, &valid, gateway_rollout.as_ref()).await?;
+    let widenings = widening::find(context, &valid).await?;
+    let running: i32 = deployment
+        .iter()
+        .chain(gateway)
+        .filter_map(|deployment| deployment.status.as_ref()?.replicas)
+        .sum();
     let shortfalls = quota::shortfalls(
         &found.quotas,
         footprint,
@@ -123,6 +129,9 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
             posture: posture(&applied),
             shortfalls: &shortfalls,
             diagnosis: diagnosis(&rollout, &pods),
+            gateway_diagnosis: gateway_rollout.and_then(|rollout| diagnosis(&rollout, &gateway_pods)),
+            mode: endpoint.spec.egress.mode,
+            widenings: &widenings,
         },
         (context.now)(),
     );
@@ -210,8 +219,24 @@ async fn pods_if_needed(
     if rollout.is_available() && old.server.is_some() {
         return Ok(vec![]);
     }
+    pods_labelled(context, endpoint, labels::ENDPOINT).await
+}
+
+/// The pods of the endpoint's egress gateway, when they are not available.
+async fn gateway_pods_if_needed(
+    context: &Context,
+    endpoint: &ValidatedEndpoint,
+    rollout: Option<&Rollout>,
+) -> Result<Vec<Pod>, Error> {
+    match rollout {
+        Some(rollout) if !rollout.is_available() => pods_labelled(context, endpoint, labels::EGRESS_OF).await,
+        _ => Ok(vec![]),
+    }
+}
+
+async fn pods_labelled(context: &Context, endpoint: &ValidatedEndpoint, label: &str) -> Result<Vec<Pod>, Error> {
     let api = Api::<Pod>::namespaced(context.client.clone(), endpoint.namespace());
-    let own = ListParams::default().labels(&format!("{}={}", labels::ENDPOINT, endpoint.name()));
+    let own = ListParams::default().labels(&format!("{label}={}", endpoint.name()));
     let pods = api.list(&own).await.map_err(|source| Error::Api {
         verb: "list",
         kind: "Pod".to_owned(),

@@ -17,9 +17,9 @@ use sallyport_api::{
     McpEndpoint, McpEndpointStatus,
     conditions::{self, reasons, types},
     labels,
-    v1alpha1::{Credential, Footprint, Posture, ServerInfo},
+    v1alpha1::{Credential, EgressMode, Footprint, Posture, ServerInfo},
 };
-use sallyport_render::{Applied, Children, CredentialFact};
+use sallyport_render::{Applied, Children, CredentialFact, Widening};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -33,9 +33,13 @@ const ORDER: &[&str] = &[
     types::STALLED,
     types::AVAILABLE,
     types::CREDENTIALS_READY,
+    types::EGRESS_WIDENED,
     types::HARDENING_APPLIED,
     types::QUOTA_SUFFICIENT,
 ];
+
+/// Checks that only nodes can make a pod deviate from; what else deviates, the endpoint asks for.
+const NODE_CHECKS: &[&str] = &["user-namespace", "strict-groups"];
 
 /// Everything that the status of an applied endpoint speaks of.
 #[derive(Debug)]
@@ -62,6 +66,12 @@ pub struct Observed<'a> {
     pub shortfalls: &'a [Shortfall],
     /// Why pods do not become ready.
     pub diagnosis: Option<Diagnosis>,
+    /// Why pods of the egress gateway do not become ready.
+    pub gateway_diagnosis: Option<Diagnosis>,
+    /// What the egress gateway does with hosts that are not allowed.
+    pub mode: EgressMode,
+    /// NetworkPolicies of others that open more than the endpoint says.
+    pub widenings: &'a [Widening],
 }
 
 /// How far the Deployment's roll-out is.
@@ -209,6 +219,18 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
             now,
         );
     }
+    match widened(observed.mode, observed.widenings) {
+        None => conditions::clear(&mut next.conditions, types::EGRESS_WIDENED),
+        Some((reason, message)) => conditions::set(
+            &mut next.conditions,
+            types::EGRESS_WIDENED,
+            true,
+            reason,
+            message,
+            Some(generation),
+            now,
+        ),
+    }
     let shortfalls: Vec<_> = observed.shortfalls.iter().map(ToString::to_string).collect();
     let (reason, message) = if shortfalls.is_empty() {
         (
@@ -328,7 +350,7 @@ fn summarize(rollout: &Rollout, withheld: bool, credentials: Option<&Problem>, o
         Rollout::Overdue(message) => not_ready(reasons::PROGRESS_DEADLINE_EXCEEDED, cause(message), Course::Stalled),
         _ if withheld => not_ready(
             reasons::PROGRESSING,
-            "the roll-out is withheld".to_owned(),
+            "the roll-out waits for the address of the egress gateway's Service".to_owned(),
             Course::Reconciling,
         ),
         Rollout::Absent | Rollout::Progressing => match &observed.diagnosis {
@@ -351,12 +373,75 @@ fn summarize(rollout: &Rollout, withheld: bool, credentials: Option<&Problem>, o
             "waiting for the server's answer to the MCP handshake, through the audit sidecar".to_owned(),
             Course::Reconciling,
         ),
-        Rollout::Complete { available: true } => Summary {
+        Rollout::Complete { available: true } => gateway_problem(observed).unwrap_or_else(|| Summary {
             ready: true,
             reason: reasons::READY,
             message: "pods are available, fences are in place, the server answered the MCP handshake".to_owned(),
             course: Course::Settled,
-        },
+        }),
+    }
+}
+
+/// Why the egress gateway does not serve; `None` if it does, or if there is none.
+fn gateway_problem(observed: &Observed<'_>) -> Option<Summary> {
+    let gateway = observed.children.gateway.as_ref()?;
+    let cause = |otherwise: &str| {
+        let found = observed.gateway_diagnosis.as_ref();
+        found.map_or_else(
+            || otherwise.to_owned(),
+            |diagnosis| format!("egress gateway: {}", diagnosis.message),
+        )
+    };
+    let (reason, message, course) = match Rollout::of(Some(&gateway.deployment)) {
+        Rollout::Complete { available: true } => return None,
+        Rollout::Complete { available: false } => (
+            reasons::UNAVAILABLE,
+            cause("fewer pods of the egress gateway than wanted are available"),
+            Course::Settled,
+        ),
+        Rollout::Refused(message) => (
+            reasons::FAILED_CREATE,
+            format!("egress gateway: {message}"),
+            Course::Reconciling,
+        ),
+        Rollout::Overdue(message) => (
+            reasons::PROGRESS_DEADLINE_EXCEEDED,
+            cause(&format!("egress gateway: {message}")),
+            Course::Stalled,
+        ),
+        Rollout::Absent | Rollout::Progressing => (
+            observed
+                .gateway_diagnosis
+                .as_ref()
+                .map_or(reasons::PROGRESSING, |diagnosis| diagnosis.reason),
+            cause("waiting for the pods of the egress gateway to become available"),
+            Course::Reconciling,
+        ),
+    };
+    Some(Summary {
+        ready: false,
+        reason,
+        message,
+        course,
+    })
+}
+
+/// Why more may leave or enter than the endpoint allows; `None` if nothing more may.
+fn widened(mode: EgressMode, widenings: &[Widening]) -> Option<(&'static str, String)> {
+    let audit = "egress.mode is Audit: the egress gateway lets every public host through and records it";
+    let names: Vec<_> = widenings.iter().map(ToString::to_string).collect();
+    let others = format!(
+        "NetworkPolicies of others open more to or from the endpoint's pods than it says: {}; remove them, or exclude pods \
+         with the labels {} and {} from their podSelector",
+        names.join(", "),
+        labels::ENDPOINT,
+        labels::EGRESS_OF
+    );
+    match (mode, names.is_empty()) {
+        (EgressMode::Enforce, true) => None,
+        (EgressMode::Audit, true) => Some((reasons::AUDIT_MODE, audit.to_owned())),
+        (EgressMode::Enforce, false) => Some((reasons::OTHER_POLICIES, others)),
+        (EgressMode::Audit, false) => Some((reasons::OTHER_POLICIES, format!("{others}; {audit}"))),
     }
 }
 
@@ -398,7 +483,13 @@ fn hardening(posture: &Posture) -> (bool, &'static str, String) {
     if posture.deviations.is_empty() {
         (true, reasons::ALL_APPLIED, "every hardening check passes".to_owned())
     } else {
-        (false, reasons::NODE_SUPPORT_MISSING, posture.deviations.join("; "))
+        let of_nodes = |deviation: &String| NODE_CHECKS.iter().any(|id| deviation.starts_with(&format!("{id}:")));
+        let reason = if posture.deviations.iter().all(of_nodes) {
+            reasons::NODE_SUPPORT_MISSING
+        } else {
+            reasons::CHOSEN
+        };
+        (false, reason, posture.deviations.join("; "))
     }
 }
 
