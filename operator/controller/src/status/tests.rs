@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use pretty_assertions::assert_eq;
-use sallyport_render::{Facts, NodeFeatures, Settings, render, validate};
+use sallyport_render::{Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
 use serde_json::{Value, json};
 
 const GENERATION: i64 = 3;
@@ -137,6 +137,11 @@ struct Case {
     withheld: bool,
     server: bool,
     diagnosis: Option<Diagnosis>,
+    /// Status of the gateway's Deployment.
+    gateway: Option<Value>,
+    gateway_diagnosis: Option<Diagnosis>,
+    mode: EgressMode,
+    widenings: Vec<Widening>,
 }
 
 fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointStatus {
@@ -146,10 +151,19 @@ fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointSta
     facts.extend(case.facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.clone())));
     let known = Facts {
         node_features: NodeFeatures::default(),
-        api_servers: vec![],
         credentials: facts.clone(),
+        ..Facts::default()
     };
     let valid = validate(&endpoint, &settings(), &known).unwrap();
+    // An endpoint without hosts has no gateway, so that one is made up.
+    let gateway = case.gateway.as_ref().map(|status| GatewayChildren {
+        service_account: ServiceAccount::default(),
+        config_map: ConfigMap::default(),
+        network_policy: NetworkPolicy::default(),
+        pod_disruption_budget: PodDisruptionBudget::default(),
+        service: Service::default(),
+        deployment: deployment(2, status),
+    });
     let deployment = deployment(2, &case.status);
     let children = render(&valid).into_applied(
         ServiceAccount::default(),
@@ -157,6 +171,7 @@ fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointSta
         NetworkPolicy::default(),
         PodDisruptionBudget::default(),
         Service::default(),
+        gateway,
         (!case.withheld).then(|| deployment.clone()),
     );
     let observed = Observed {
@@ -171,6 +186,9 @@ fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointSta
         posture: Some(Posture::default()),
         shortfalls: &[],
         diagnosis: case.diagnosis.clone(),
+        gateway_diagnosis: case.gateway_diagnosis.clone(),
+        mode: case.mode,
+        widenings: &case.widenings,
     };
     compute(old, GENERATION, observed, Timestamp::from_second(second).unwrap())
 }
@@ -384,4 +402,144 @@ fn deviations_are_listed() {
         (status, reason, message.as_str()),
         (false, reasons::NODE_SUPPORT_MISSING, "host-users: the nodes cannot")
     );
+}
+
+/// An endpoint whose server is well.
+fn served() -> Case {
+    Case {
+        status: replicas(2, 2, 2, 2, &progressing("True", "NewReplicaSetAvailable")),
+        server: true,
+        ..Case::default()
+    }
+}
+
+#[test]
+fn an_endpoint_is_ready_only_with_its_egress_gateway() {
+    let complete = progressing("True", "NewReplicaSetAvailable");
+    let refused =
+        json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}]);
+    let table = [
+        (
+            replicas(2, 2, 2, 2, &complete),
+            true,
+            reasons::READY,
+            "pods are available",
+        ),
+        (
+            replicas(2, 1, 1, 0, &progressing("True", "ReplicaSetUpdated")),
+            false,
+            reasons::PROGRESSING,
+            "of the egress gateway",
+        ),
+        (
+            replicas(2, 2, 2, 1, &complete),
+            false,
+            reasons::UNAVAILABLE,
+            "of the egress gateway",
+        ),
+        (
+            replicas(2, 0, 0, 0, &refused),
+            false,
+            reasons::FAILED_CREATE,
+            "egress gateway: exceeded quota",
+        ),
+        (
+            replicas(2, 2, 2, 0, &progressing("False", "ProgressDeadlineExceeded")),
+            false,
+            reasons::PROGRESS_DEADLINE_EXCEEDED,
+            "egress gateway: ",
+        ),
+    ];
+    for (gateway, ready, reason, message) in table {
+        let case = Case {
+            gateway: Some(gateway),
+            ..served()
+        };
+        let status = computed(&McpEndpointStatus::default(), &case, 1);
+        let condition = conditions::get(&status.conditions, types::READY).unwrap();
+        assert_eq!(
+            (condition.status == "True", condition.reason.as_str()),
+            (ready, reason),
+            "{condition:?}"
+        );
+        assert!(condition.message.contains(message), "{condition:?}");
+    }
+    let case = Case {
+        gateway: Some(json!({})),
+        gateway_diagnosis: Some(Diagnosis {
+            reason: reasons::CONTAINER_NOT_STARTING,
+            message: "the image of container egress cannot be pulled: not found".to_owned(),
+        }),
+        ..served()
+    };
+    let status = computed(&McpEndpointStatus::default(), &case, 1);
+    let condition = conditions::get(&status.conditions, types::READY).unwrap();
+    assert_eq!(condition.reason, reasons::CONTAINER_NOT_STARTING);
+    assert!(
+        condition.message.starts_with("egress gateway: the image"),
+        "{condition:?}"
+    );
+}
+
+#[test]
+fn what_widens_an_endpoint_is_named_and_the_condition_is_absent_without_it() {
+    let other = |policy: &str| Widening {
+        policy: policy.to_owned(),
+        ingress: true,
+        egress: false,
+    };
+    let table = [
+        (EgressMode::Enforce, vec![], None),
+        (
+            EgressMode::Audit,
+            vec![],
+            Some((reasons::AUDIT_MODE, "egress.mode is Audit")),
+        ),
+        (
+            EgressMode::Enforce,
+            vec![other("allow-all"), other("b")],
+            Some((reasons::OTHER_POLICIES, "allow-all (ingress), b (ingress)")),
+        ),
+        (
+            EgressMode::Audit,
+            vec![other("allow-all")],
+            Some((reasons::OTHER_POLICIES, "; egress.mode is Audit")),
+        ),
+    ];
+    let mut old = McpEndpointStatus::default();
+    for (mode, widenings, expected) in table {
+        let case = Case {
+            mode,
+            widenings,
+            ..served()
+        };
+        old = computed(&old, &case, 1);
+        let found = conditions::get(&old.conditions, types::EGRESS_WIDENED);
+        assert_eq!(
+            found.map(|condition| (condition.status.as_str(), condition.reason.as_str())),
+            expected.map(|(reason, _)| ("True", reason))
+        );
+        if let (Some(condition), Some((_, message))) = (found, expected) {
+            assert!(condition.message.contains(message), "{condition:?}");
+        }
+    }
+    let cleared = computed(&old, &served(), 1);
+    assert!(conditions::get(&cleared.conditions, types::EGRESS_WIDENED).is_none());
+}
+
+#[test]
+fn a_deviation_that_no_node_causes_was_chosen() {
+    let of = |deviations: &[&str]| {
+        let deviations = deviations.iter().map(|&text| text.to_owned()).collect();
+        hardening(&Posture {
+            deviations,
+            ..Posture::default()
+        })
+        .1
+    };
+    assert_eq!(
+        of(&["user-namespace: x", "strict-groups: y"]),
+        reasons::NODE_SUPPORT_MISSING
+    );
+    assert_eq!(of(&["user-namespace: x", "no-dns: y"]), reasons::CHOSEN);
 }
