@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use std::{sync::Once, time::Duration};
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
+mod egress;
+
 const NS: &str = "/api/v1/namespaces/team-a";
 const ENDPOINT: &str = "/apis/sallyport.dev/v1alpha1/namespaces/team-a/mcpendpoints/demo";
 const POLICY: &str = "/apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/demo";
@@ -178,6 +180,7 @@ async fn the_fences_are_in_place_before_the_workload() {
     let writes = paths(&operator.quiet().await);
     let expected = [
         format!("PATCH {FENCE}"),
+        format!("PATCH {FENCE}-egress"),
         format!("PATCH {NS}/resourcequotas/sallyport"),
         format!("PATCH {NS}/serviceaccounts/demo"),
         format!("PATCH {NS}/configmaps/demo"),

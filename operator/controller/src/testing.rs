@@ -283,6 +283,9 @@ impl ApiServer {
             next["status"] = body["status"].clone();
         } else {
             merge(&mut next, body);
+            if stored.is_none() && path.contains("/services/") {
+                next["spec"]["clusterIP"] = json!(format!("10.96.0.{}", state.version % 250 + 1));
+            }
             let fields = body
                 .as_object()
                 .unwrap()
