@@ -1,0 +1,235 @@
+//! The gateway as a whole: what is started, in which order it ends.
+
+use crate::admin::Admin;
+use crate::dial::Dial;
+use crate::event::{Event, Recorder};
+use crate::metrics::Metrics;
+use crate::policy::{LoadError, Policy, PolicyWatch};
+use crate::proxy::Proxy;
+use crate::rate::Rate;
+use crate::resolve::{Resolver, ResolverError};
+use crate::route::Router;
+use crate::transparent::Transparent;
+use prometheus_client::metrics::gauge::Gauge;
+use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
+use sallyport_core::journal::{Journal, JournalThread, UnwrittenRecords};
+use sallyport_core::listener::{self, BindError, Server};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Clients beyond the allowed connections that may be there at a time, to be told so.
+const SPARE_CLIENTS: usize = 64;
+
+/// Connections to the admin port at a time.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long the last events may take to be written.
+const FLUSH_BOUND: Duration = Duration::from_secs(5);
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No policy.
+    #[error(transparent)]
+    Policy(#[from] LoadError),
+    /// No resolver.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// A port is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A socket cannot say where it listens.
+    #[error("cannot read the address of a listening socket")]
+    Address(#[source] io::Error),
+    /// No thread for the events.
+    #[error("cannot start the thread that writes events")]
+    Journal(#[source] io::Error),
+}
+
+/// A gateway that has its ports and does not serve yet.
+pub struct Gateway {
+    traffic: Port,
+    transparent: Option<Port>,
+    admin: Port,
+    router: Arc<Router>,
+    journal: Journal<Event>,
+    journal_thread: JournalThread,
+    control: DrainControl,
+    clients: usize,
+    drain_bound: Duration,
+    follow: futures::future::BoxFuture<'static, ()>,
+}
+
+struct Port {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    async fn take(port: u16) -> Result<Self, StartError> {
+        let listener = listener::bind(port).await?;
+        let address = listener.local_addr().map_err(StartError::Address)?;
+        Ok(Self { listener, address })
+    }
+}
+
+impl Gateway {
+    /// Reads the policy at `path`, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
+    /// are connected to by `dialer`.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn bind(
+        path: &Path,
+        sink: impl Write + Send + 'static,
+        dialer: Arc<dyn Dial>,
+    ) -> Result<Self, StartError> {
+        let policy = Policy::load(path)?;
+        let listen = policy.file.listen.clone();
+        let limits = policy.file.limits.clone();
+        let metrics = Arc::new(Metrics::new());
+        let resolver = Resolver::new(&policy.file.resolver)?;
+        let connections = usize::try_from(limits.connections).unwrap_or(usize::MAX).max(1);
+        let clients = connections.saturating_add(SPARE_CLIENTS);
+        // Every client holds two places: for the events of its connection's beginning and end. Both ports count.
+        let places = clients.saturating_mul(4);
+        let (journal, journal_thread) =
+            Journal::start(sink, places, metrics.journal.clone()).map_err(StartError::Journal)?;
+        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), metrics.clone());
+        let (control, drain) = drain();
+        let transparent = match listen.transparent_port {
+            Some(port) => Some(Port::take(port).await?),
+            None => None,
+        };
+        Ok(Self {
+            traffic: Port::take(listen.port).await?,
+            transparent,
+            admin: Port::take(listen.admin_port).await?,
+            router: Arc::new(Router {
+                policy: watch,
+                resolver,
+                dialer,
+                places: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+                rate: Rate::new(Instant::now()),
+                drain,
+                metrics,
+            }),
+            journal,
+            journal_thread,
+            control,
+            clients,
+            drain_bound: Duration::from_secs(limits.drain_seconds),
+            follow: Box::pin(follow),
+        })
+    }
+
+    /// Where the proxy is served.
+    pub const fn traffic_address(&self) -> SocketAddr {
+        self.traffic.address
+    }
+
+    /// Where TLS without a proxy request is taken, if at all.
+    pub fn transparent_address(&self) -> Option<SocketAddr> {
+        self.transparent.as_ref().map(|port| port.address)
+    }
+
+    /// Where the admin port is served.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// Serves until `stop`, then drains: no new connections, not ready, connections under way finish within the policy's
+    /// bound, and every event is written. The admin port answers to the last.
+    ///
+    /// # Errors
+    ///
+    /// When events could not be written.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
+        let Self {
+            router,
+            journal,
+            control,
+            clients,
+            drain_bound,
+            ..
+        } = self;
+        let follow = tokio::spawn(self.follow);
+        let admin = tokio::spawn(serve_admin(
+            self.admin.listener,
+            Admin {
+                journal: journal.clone(),
+                drain: router.drain.clone(),
+                policy: router.policy.clone(),
+                metrics: router.metrics.clone(),
+            },
+        ));
+        let recorder = Recorder::new(journal, router.metrics.clone());
+        let server = |listener| Server {
+            listener,
+            connections: clients,
+            gauge: router.metrics.clients.clone(),
+        };
+        let drain = || router.drain.clone();
+        let proxy = Arc::new(Proxy {
+            router: router.clone(),
+            recorder: recorder.clone(),
+        });
+        let proxy = move |stream, peer| {
+            let proxy = proxy.clone();
+            async move { proxy.serve(stream, peer).await }
+        };
+        let by_proxy = server(self.traffic.listener).run(proxy, drain(), &control, drain_bound);
+        let by_name = async {
+            let Some(port) = self.transparent else { return };
+            let transparent = Arc::new(Transparent {
+                router: router.clone(),
+                recorder: recorder.clone(),
+            });
+            let transparent = move |stream, peer| {
+                let transparent = transparent.clone();
+                async move { transparent.serve(stream, peer).await }
+            };
+            server(port.listener)
+                .run(transparent, drain(), &control, drain_bound)
+                .await;
+        };
+        tokio::join!(by_proxy, by_name, async {
+            stop.await;
+            tracing::info!("draining");
+            control.advance(Phase::Draining);
+        });
+        for task in [admin, follow] {
+            task.abort();
+            // Its handles on the journal go with it; the writing thread ends when the last one is gone.
+            let _ = task.await;
+        }
+        drop(recorder);
+        self.journal_thread.finish(FLUSH_BOUND).await
+    }
+}
+
+/// Serves the admin port until aborted: readiness must be answered while the other ports drain.
+async fn serve_admin(listener: TcpListener, admin: Admin) {
+    let (control, drain): (DrainControl, Drain) = drain();
+    let server = Server {
+        listener,
+        connections: ADMIN_CONNECTIONS,
+        gauge: Gauge::default(),
+    };
+    let seen = drain.clone();
+    let serve = move |stream, peer| {
+        let admin = admin.clone();
+        let handler = move |request, _| {
+            let answer = admin.handle(&request);
+            async move { answer }
+        };
+        listener::serve_http(stream, peer, handler, seen.clone())
+    };
+    server.run(serve, drain, &control, Duration::ZERO).await;
+}
