@@ -4,9 +4,10 @@ mod input;
 mod output;
 mod schema;
 mod settings;
+mod suggest;
 
 use clap::{Args, Parser, Subcommand};
-use sallyport_render::ValidatedEndpoint;
+use sallyport_render::{Target, ValidatedEndpoint};
 use settings::Assumed;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,6 +29,24 @@ enum Command {
     Render(Source),
     /// Print the hardening checks that endpoints pass, and those that they deviate from
     Posture(Source),
+    /// Explain what servers may reach, and find out what they want to reach
+    #[command(subcommand)]
+    Egress(Egress),
+}
+
+#[derive(Subcommand)]
+enum Egress {
+    /// Tell whether servers may reach a destination, by which rule and through which path; exit status 3: refused
+    Explain {
+        #[command(flatten)]
+        source: Source,
+        /// Host or address with or without a port, as in api.example.com, 203.0.113.10:5432 or [2001:db8::1]:443
+        #[arg(value_name = "HOST|IP[:PORT]")]
+        target: Target,
+    },
+    /// Read events of egress gateways from standard input, as kubectl logs prints them, and print the rules that would
+    /// allow what was refused
+    Suggest,
 }
 
 #[derive(Args)]
@@ -39,11 +58,14 @@ struct Source {
     assumed: Assumed,
 }
 
+/// Exit status when a destination is refused.
+const REFUSED: u8 = 3;
+
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
-        Ok(text) => {
+        Ok((text, code)) => {
             print!("{text}");
-            ExitCode::SUCCESS
+            code
         }
         Err(error) => {
             eprintln!("error: {error}");
@@ -52,11 +74,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<String, output::Error> {
-    match command {
-        Command::Render(source) => output::render(&load(source)?, &source.assumed.settings()),
-        Command::Posture(source) => Ok(output::posture(&load(source)?)),
-    }
+fn run(command: &Command) -> Result<(String, ExitCode), output::Error> {
+    let text = match command {
+        Command::Render(source) => output::render(&load(source)?, &source.assumed.settings())?,
+        Command::Posture(source) => output::posture(&load(source)?),
+        Command::Egress(Egress::Explain { source, target }) => {
+            let (text, refused) = output::explain(&load(source)?, target);
+            let code = if refused {
+                ExitCode::from(REFUSED)
+            } else {
+                ExitCode::SUCCESS
+            };
+            return Ok((text, code));
+        }
+        Command::Egress(Egress::Suggest) => suggest::rules(std::io::stdin().lock())?,
+    };
+    Ok((text, ExitCode::SUCCESS))
 }
 
 fn load(source: &Source) -> Result<Vec<ValidatedEndpoint>, input::Error> {

@@ -2,7 +2,8 @@
 
 use crate::input;
 use sallyport_render::{
-    NamespaceMember, Settings, ValidatedEndpoint, footprint, hardening, render as render_children, render_namespace,
+    Explanation, NamespaceMember, Reach, Settings, Target, ValidatedEndpoint, footprint, hardening,
+    render as render_children, render_namespace,
 };
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,6 +13,9 @@ pub enum Error {
     /// The input.
     #[error(transparent)]
     Input(#[from] input::Error),
+    /// Standard input.
+    #[error("standard input cannot be read: {0}")]
+    Events(#[from] std::io::Error),
     /// An object has no JSON form.
     #[error("a rendered object does not serialize")]
     Json(#[from] serde_json::Error),
@@ -41,6 +45,28 @@ pub fn render(endpoints: &[ValidatedEndpoint], settings: &Settings) -> Result<St
     }
     let documents: Vec<_> = objects.iter().map(serde_saphyr::to_string).collect::<Result<_, _>>()?;
     Ok(documents.join("---\n"))
+}
+
+/// Whether each endpoint's server may reach `target`, and why; and whether any is refused.
+pub fn explain(endpoints: &[ValidatedEndpoint], target: &Target) -> (String, bool) {
+    let (mut text, mut refused) = (String::new(), false);
+    for endpoint in endpoints {
+        let Explanation { reach, why, how } = sallyport_render::explain(endpoint, target);
+        let verdict = match reach {
+            Reach::Allowed => "allowed",
+            Reach::Audited => "let through, not allowed",
+            Reach::Refused => "refused",
+        };
+        refused |= reach == Reach::Refused;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{}/{}: {target} is {verdict}\n  {why}\n  {how}",
+            endpoint.namespace(),
+            endpoint.name()
+        );
+    }
+    (text, refused)
 }
 
 /// One line per check.

@@ -76,7 +76,7 @@ impl Assumed {
             },
             api_servers: self.api_server.clone(),
             gateway_address: Some(self.gateway_address),
-            credentials: BTreeMap::new(),
+            ..Facts::default()
         }
     }
 }

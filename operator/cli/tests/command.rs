@@ -58,6 +58,7 @@ fn render_prints_what_is_shared_first_and_the_workload_last() {
     let kinds: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
     let expected = [
         "NetworkPolicy",
+        "NetworkPolicy",
         "ResourceQuota",
         "ServiceAccount",
         "ConfigMap",
@@ -112,4 +113,100 @@ fn what_the_operator_would_refuse_is_refused_with_its_message() {
 fn a_file_without_an_endpoint_is_no_success() {
     let message = complaint("kind: Namespace\n");
     assert!(message.contains("holds no object of kind McpEndpoint"), "{message}");
+}
+
+const WITH_EGRESS: &str = "
+  egress:
+    allow:
+      - {cidr: 10.0.0.0/8, except: [10.1.0.0/16], ports: [5432]}
+      - {host: api.example.com}
+      - {host: \"*.cdn.example.com\", ports: [8443]}
+";
+
+/// What is said of a destination, and whether the exit status says refused.
+fn explained(target: &str) -> (String, bool) {
+    let output = mcpe(
+        &["egress", "explain", "-f", "-", target],
+        &format!("{VALID}{WITH_EGRESS}"),
+    );
+    let code = output.status.code();
+    assert!(
+        matches!(code, Some(0 | 3)),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (String::from_utf8(output.stdout).unwrap(), code == Some(3))
+}
+
+#[test]
+fn a_destination_is_explained_by_rule_and_path() {
+    for (target, refused, parts) in [
+        (
+            "api.example.com",
+            false,
+            ["egress.allow[1] allows api.example.com:443", "Service demo-egress:3128"],
+        ),
+        (
+            "x.y.cdn.example.com:8443",
+            false,
+            ["egress.allow[2] allows *.cdn.example.com:8443", "egress gateway"],
+        ),
+        (
+            "API.Example.com.",
+            false,
+            ["api.example.com:443 is allowed", "HTTPS_PROXY"],
+        ),
+        (
+            "api.example.com:80",
+            true,
+            [
+                "names this host, but not port 80",
+                "{host: api.example.com, ports: [80]}",
+            ],
+        ),
+        (
+            "evil.example",
+            true,
+            ["no rule of egress.allow names this host", "{host: evil.example}"],
+        ),
+        (
+            "10.2.3.4:5432",
+            false,
+            ["egress.allow[0] allows 10.0.0.0/8 on port 5432", "directly"],
+        ),
+        ("10.1.3.4:5432", true, ["10.1.0.0/16 stays closed", "to allow it"]),
+        ("10.2.3.4", true, ["not port 443", "to allow it"]),
+        ("169.254.169.254:80", true, ["no cidr rule", "no rule can open it"]),
+        (
+            "[2001:db8::1]:5432",
+            true,
+            ["no cidr rule", "{cidr: 2001:db8::1/128, ports: [5432]}"],
+        ),
+    ] {
+        let (text, closed) = explained(target);
+        assert_eq!(closed, refused, "{target}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "{target}: {part} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_is_none_is_an_error() {
+    for target in ["localhost", "a_b.example", "api.example.com:0", "*.example.com"] {
+        let output = mcpe(&["egress", "explain", "-f", "-", target], VALID);
+        assert!(
+            output.status.code().is_some_and(|code| code != 0 && code != 3),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn suggestions_are_rules_that_the_operator_takes() {
+    let event = r#"{"kind":"egress","endpoint":{"namespace":"team-a","name":"demo"},"host":"a.example.com","port":8443,"decision":"would_deny","reason":"host_not_allowed"}"#;
+    let rules = printed(&["egress", "suggest"], event);
+    let indented: String = rules.lines().map(|line| format!("  {line}\n")).collect();
+    let text = printed(&["render", "-f", "-"], &format!("{VALID}{indented}"));
+    assert!(text.contains("name: demo-egress"), "{text}");
 }

@@ -8,6 +8,7 @@ mod egress;
 mod error;
 mod server;
 
+pub(crate) use egress::is_never_open;
 pub use error::ValidateError;
 
 use crate::{

@@ -36,6 +36,12 @@ const FORBIDDEN_PORTS: &[u16] = &[6443, 53, 853, 5353, CANARY_PORT];
 
 const SYSTEM_NAMESPACE: &str = "kube-system";
 
+/// Whether no rule can open `address`.
+pub(crate) fn is_never_open(address: IpAddr) -> bool {
+    let networks = FORBIDDEN.iter().filter_map(|network| network.parse::<Network>().ok());
+    networks.into_iter().any(|network| network.holds(address))
+}
+
 /// Port of a host whose rule names none.
 const HTTPS: u16 = 443;
 
