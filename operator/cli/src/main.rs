@@ -37,13 +37,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Egress {
     /// Tell whether servers may reach a destination, by which rule and through which path; exit status 3: refused
-    Explain {
-        #[command(flatten)]
-        source: Source,
-        /// Host or address with or without a port, as in api.example.com, 203.0.113.10:5432 or [2001:db8::1]:443
-        #[arg(value_name = "HOST|IP[:PORT]")]
-        target: Target,
-    },
+    Explain(Box<Explain>),
     /// Read events of egress gateways from standard input, as kubectl logs prints them, and print the rules that would
     /// allow what was refused
     Suggest,
@@ -56,6 +50,15 @@ struct Source {
     file: Vec<PathBuf>,
     #[command(flatten)]
     assumed: Assumed,
+}
+
+#[derive(Args)]
+struct Explain {
+    #[command(flatten)]
+    source: Source,
+    /// Host or address with or without a port, as in api.example.com, 203.0.113.10:5432 or [2001:db8::1]:443
+    #[arg(value_name = "HOST|IP[:PORT]")]
+    target: Target,
 }
 
 /// Exit status when a destination is refused.
@@ -78,8 +81,8 @@ fn run(command: &Command) -> Result<(String, ExitCode), output::Error> {
     let text = match command {
         Command::Render(source) => output::render(&load(source)?, &source.assumed.settings())?,
         Command::Posture(source) => output::posture(&load(source)?),
-        Command::Egress(Egress::Explain { source, target }) => {
-            let (text, refused) = output::explain(&load(source)?, target);
+        Command::Egress(Egress::Explain(asked)) => {
+            let (text, refused) = output::explain(&load(&asked.source)?, &asked.target);
             let code = if refused {
                 ExitCode::from(REFUSED)
             } else {

@@ -206,7 +206,7 @@ fn a_target_that_is_none_is_an_error() {
 fn suggestions_are_rules_that_the_operator_takes() {
     let event = r#"{"kind":"egress","endpoint":{"namespace":"team-a","name":"demo"},"host":"a.example.com","port":8443,"decision":"would_deny","reason":"host_not_allowed"}"#;
     let rules = printed(&["egress", "suggest"], event);
-    let indented: String = rules.lines().map(|line| format!("  {line}\n")).collect();
-    let text = printed(&["render", "-f", "-"], &format!("{VALID}{indented}"));
+    let indented: Vec<_> = rules.lines().map(|line| format!("  {line}")).collect();
+    let text = printed(&["render", "-f", "-"], &format!("{VALID}{}\n", indented.join("\n")));
     assert!(text.contains("name: demo-egress"), "{text}");
 }

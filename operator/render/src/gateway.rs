@@ -103,15 +103,13 @@ pub(crate) fn replicas(endpoint: &ValidatedEndpoint) -> i32 {
 
 /// The most that the gateway of `endpoint` can use, one surge pod of a roll-out included.
 pub(crate) fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
-    match endpoint.gateway {
-        None => Footprint::default(),
-        Some(_) => {
-            let pods = i64::from(replicas(endpoint) + workload::MAX_SURGE);
-            Footprint {
-                pods,
-                amounts: AMOUNTS * pods,
-            }
-        }
+    if endpoint.gateway.is_none() {
+        return Footprint::default();
+    }
+    let pods = i64::from(replicas(endpoint) + workload::MAX_SURGE);
+    Footprint {
+        pods,
+        amounts: AMOUNTS * pods,
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn service_account(endpoint: &ValidatedEndpoint, part: Part) -> Servi
 
 /// Leads to the audit sidecars, or to the egress gateway, whose address the server is told literally.
 pub(crate) fn service(endpoint: &ValidatedEndpoint, part: Part) -> Service {
-    let (name, port, target) = match part {
+    let (name, number, target) = match part {
         Part::Server => (containers::MCP_PORT_NAME, SERVICE_PORT, SIDECAR_PORT),
         Part::Gateway => (containers::PROXY_PORT_NAME, GATEWAY_PORT, GATEWAY_PORT),
     };
@@ -34,7 +34,7 @@ pub(crate) fn service(endpoint: &ValidatedEndpoint, part: Part) -> Service {
             selector: Some(metadata::selector_labels(endpoint, part)),
             ports: Some(vec![ServicePort {
                 name: Some(name.to_owned()),
-                port: i32::from(port),
+                port: i32::from(number),
                 target_port: Some(IntOrString::Int(i32::from(target))),
                 // Server-side apply merges ports by number and protocol, so the default must be written.
                 protocol: Some("TCP".to_owned()),

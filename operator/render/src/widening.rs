@@ -120,7 +120,7 @@ fn outgoing(policy: &NetworkPolicySpec) -> Vec<Opening<'_>> {
 fn has_type(policy: &NetworkPolicySpec, type_: &str, otherwise: bool) -> bool {
     match policy.policy_types.as_deref() {
         None | Some([]) => otherwise,
-        Some(types) => types.iter().any(|one| one == type_),
+        Some(listed) => listed.iter().any(|one| one == type_),
     }
 }
 
@@ -231,6 +231,7 @@ fn fits(expression: &LabelSelectorRequirement, labels: &Labels) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "tables of tests")]
 mod tests {
     use super::*;
     use crate::{Facts, Settings, validate};
