@@ -25,6 +25,7 @@ var refusedValues = []struct{ set, says string }{
 	{"image.digest=", "image.digest is missing"},
 	{"sidecar.image.digest=", "sidecar.image.digest is missing"},
 	{"sidecar.image.tag=v1", "tag"},
+	{"egress.image.digest=", "egress.image.digest is missing"},
 	{"image.digest=latest", "/image/digest"},
 	{"image.repository=registry.example/operator@sha256:1", "/image/repository"},
 	{"image.pullPolicy=Sometimes", "/image/pullPolicy"},

@@ -127,6 +127,8 @@ func imageValues() []string {
 		"--set", "image.digest=" + digest,
 		"--set", "sidecar.image.repository=registry.example/sallyport/sidecar",
 		"--set", "sidecar.image.digest=" + digest,
+		"--set", "egress.image.repository=registry.example/sallyport/egress",
+		"--set", "egress.image.digest=" + digest,
 	}
 }
 

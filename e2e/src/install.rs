@@ -22,12 +22,15 @@ const SEALED_SECRETS: &str = include_str!("../fixtures/sealed-secrets.yaml");
 ///
 /// When Helm fails.
 pub async fn operator(cluster: &Cluster) -> Result<()> {
-    let (operator, sidecar) = (cluster.images.parts("operator")?, cluster.images.parts("sidecar")?);
+    let [operator, sidecar, egress] = ["operator", "sidecar", "egress"].map(|name| cluster.images.parts(name));
+    let (operator, sidecar, egress) = (operator?, sidecar?, egress?);
     let values = [
         format!("image.repository={}", operator.repository),
         format!("image.digest={}", operator.digest),
         format!("sidecar.image.repository={}", sidecar.repository),
         format!("sidecar.image.digest={}", sidecar.digest),
+        format!("egress.image.repository={}", egress.repository),
+        format!("egress.image.digest={}", egress.digest),
     ]
     .join(",");
     let chart = checkout().join("charts/sallyport");

@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Reference of an image; call with (dict "image" .Values.image "value" "image"). Only the operator's may have a tag. */}}
 {{- define "sallyport.image" -}}
-{{- $repository := required (printf "%s.repository is missing: there is no default registry yet. Build and push the images, then set image.repository, image.digest, sidecar.image.repository and sidecar.image.digest, as in --set image.repository=registry.example/sallyport/operator --set image.digest=sha256:..." .value) .image.repository -}}
+{{- $repository := required (printf "%s.repository is missing: there is no default registry yet. Build and push the images, then set image.repository and image.digest, and the same under sidecar and egress, as in --set image.repository=registry.example/sallyport/operator --set image.digest=sha256:..." .value) .image.repository -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $repository .image.digest -}}
 {{- else if hasKey .image "tag" -}}

@@ -27,7 +27,7 @@ const AGENTS: &str = "sallyport-demo-agents";
 /// Namespace whose pods may not.
 const STRANGERS: &str = "sallyport-demo-strangers";
 /// The images that the demo needs.
-const IMAGES: [&str; 6] = ["operator", "sidecar", "everything", "hostile", "mcp-client", "agnhost"];
+const IMAGES: [&str; 7] = ["operator", "sidecar", "egress", "everything", "hostile", "mcp-client", "agnhost"];
 /// The host outside of the local cluster.
 const OUTSIDE: (&str, &str) = ("outside", "203.0.113.10");
 
