@@ -11,6 +11,7 @@ pub fn all() -> Vec<File> {
         ("config/samples/credentials.yaml", CREDENTIALS),
         ("config/samples/python.yaml", PYTHON),
         ("config/samples/stateless.yaml", STATELESS),
+        ("config/samples/hosts.yaml", HOSTS),
     ];
     samples
         .into_iter()
@@ -89,6 +90,35 @@ spec:
   audit:
     arguments: Digest
   replicas: 1
+";
+
+const HOSTS: &str = "
+# A server that calls hosts of the Internet by name. It gets no resolver: its HTTP client has to heed HTTPS_PROXY, which
+# leads it to an egress gateway of its own that checks the name, the addresses behind it and the TLS server name.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: github
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/github@sha256:6666666666666666666666666666666666666666666666666666666666666666
+    transport:
+      http:
+        port: 3001
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            team: agents
+  egress:
+    allow:
+      # Port 443, unless ports say otherwise.
+      - host: api.github.com
+      # Every name below, not githubusercontent.com itself.
+      - host: \"*.githubusercontent.com\"
+    # Audit would let every public host through and record which: kubectl mcpe egress suggest reads the records.
+    mode: Enforce
 ";
 
 const CREDENTIALS: &str = "
