@@ -61,6 +61,14 @@ pub const RULES: &[Rule] = &[
         reason: "owns children with blockOwnerDeletion where the OwnerReferencesPermissionEnforcement admission plugin is on; it sets no finalizer",
     },
     Rule {
+        group: "sallyport.dev",
+        resources: &["mcpendpointclasses"],
+        resource_names: &[],
+        verbs: &["list", "watch"],
+        scope: Scope::Cluster,
+        reason: "reads what the platform decided for the endpoints of each class",
+    },
+    Rule {
         group: "networking.k8s.io",
         resources: &["networkpolicies"],
         resource_names: &[],
@@ -122,7 +130,7 @@ pub const RULES: &[Rule] = &[
         resource_names: &[],
         verbs: &["list", "watch"],
         scope: Scope::Namespaced,
-        reason: "reports why pods do not start, asks a ready pod's sidecar for the server's name, and keeps the namespace closed until the last pod is gone",
+        reason: "reports why pods do not start, asks their sidecars for the server's name and for what the pod is refused, and keeps the namespace closed until the last pod is gone",
     },
     Rule {
         group: "bitnami.com",
@@ -157,6 +165,14 @@ pub const RULES: &[Rule] = &[
         reason: "learns the API server's addresses, to cut them out of the networks that servers may reach",
     },
     Rule {
+        group: "",
+        resources: &["services"],
+        resource_names: &[],
+        verbs: &["list", "watch"],
+        scope: Scope::OwnNamespace,
+        reason: "learns the address of its canary, which it tells the pods that must be refused it",
+    },
+    Rule {
         group: "coordination.k8s.io",
         resources: &["leases"],
         resource_names: &[],
@@ -184,12 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_a_reason_and_no_resource_is_listed_twice() {
+    fn every_rule_has_a_reason_and_no_resource_is_listed_twice_for_the_same_namespaces() {
         let mut seen = std::collections::BTreeSet::new();
         for rule in RULES {
             assert!(!rule.reason.is_empty() && !rule.reason.ends_with('.'), "{rule:?}");
             for resource in rule.resources {
-                assert!(seen.insert((rule.group, resource)), "{resource} is listed twice");
+                let here = (rule.group, resource, rule.scope == Scope::OwnNamespace);
+                assert!(seen.insert(here), "{resource} is listed twice");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::scope::Scope;
 use clap::{Parser, Subcommand, ValueEnum};
-use sallyport_api::labels;
+use sallyport_api::{labels, v1alpha1::CANARY_PORT};
 use sallyport_render::Settings;
 use std::{net::SocketAddr, time::Duration};
 
@@ -43,6 +43,12 @@ pub struct RunArgs {
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
+    /// Port of the canary, which endpoint pods must be refused; the port of its Service and of its listener.
+    #[arg(long, default_value_t = CANARY_PORT)]
+    pub canary_port: u16,
+    /// Name of the canary's Service in the operator's namespace.
+    #[arg(long, default_value = "sallyport-canary")]
+    pub canary_service: String,
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,

@@ -2,7 +2,9 @@
 
 use crate::{
     backoff::Backoff,
+    classes::Classes,
     endpoints::Endpoints,
+    enforcement::Measurements,
     events::{Events, Occurrence},
     ledger::{Key, Ledger},
     metrics::Metrics,
@@ -10,7 +12,7 @@ use crate::{
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Client, Resource, runtime::events::EventType};
 use sallyport_render::{NodeFeatures, Settings};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::sync::{RwLock, Semaphore, mpsc, watch};
 
 /// What every reconcile shares.
@@ -23,12 +25,18 @@ pub struct Context {
     pub node_features: watch::Receiver<Option<NodeFeatures>>,
     /// Addresses of the Kubernetes API; `None` until known.
     pub api_servers: watch::Receiver<Option<Vec<IpAddr>>>,
+    /// Addresses of the canary; `None` until known, empty without a Service.
+    pub canaries: watch::Receiver<Option<Vec<SocketAddr>>>,
+    /// What the platform decided; `None` until known.
+    pub classes: watch::Receiver<Option<Classes>>,
     /// All endpoints.
     pub endpoints: Endpoints,
     /// Tells users what happened.
     pub events: Events,
     /// What was applied last.
     pub ledger: Ledger,
+    /// When each endpoint's network enforcement was measured.
+    pub measurements: Measurements,
     /// How long failed objects wait.
     pub backoff: Backoff,
     /// What is counted.
@@ -40,7 +48,7 @@ pub struct Context {
     pub removal: RwLock<()>,
     /// Bounds the reconciles of all scopes together.
     pub slots: Semaphore,
-    /// Port at which sidecars tell what the server said of itself.
+    /// Port at which sidecars tell what the server said of itself, and what the pod is refused.
     pub sidecar_admin_port: u16,
     /// The clock.
     pub now: fn() -> Timestamp,

@@ -94,6 +94,8 @@ pub async fn run(
         )
         .reconcile_all_on(watch::changes(context.node_features.clone()))
         .reconcile_all_on(watch::changes(context.api_servers.clone()))
+        .reconcile_all_on(watch::changes(context.canaries.clone()))
+        .reconcile_all_on(watch::changes(context.classes.clone()))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
         .for_each(|result| {

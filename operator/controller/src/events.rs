@@ -75,9 +75,12 @@ fn occurrence(condition: &Condition, seen_before: bool) -> Option<Occurrence> {
         types::READY if is_problem(&condition.reason) => EventType::Warning,
         types::READY => EventType::Normal,
         // What holds from the start is no news.
-        types::CREDENTIALS_READY | types::QUOTA_SUFFICIENT | types::HARDENING_APPLIED if holds && seen_before => {
+        types::CREDENTIALS_READY | types::QUOTA_SUFFICIENT | types::HARDENING_APPLIED | types::NETWORK_ENFORCED
+            if holds && seen_before =>
+        {
             EventType::Normal
         }
+        types::NETWORK_ENFORCED if condition.status == "False" => EventType::Warning,
         types::QUOTA_SUFFICIENT if !holds => EventType::Warning,
         types::EGRESS_WIDENED if holds => EventType::Warning,
         types::HARDENING_APPLIED if !holds => EventType::Normal,
@@ -97,6 +100,7 @@ fn is_problem(reason: &str) -> bool {
         reasons::INVALID_SPEC,
         reasons::NAME_CONFLICT,
         reasons::UNSEAL_FAILED,
+        reasons::NOT_ENFORCED,
         reasons::FAILED_CREATE,
         reasons::PROGRESS_DEADLINE_EXCEEDED,
         reasons::CONTAINER_NOT_STARTING,

@@ -3,17 +3,25 @@
 use crate::{
     admin::Readiness,
     args::{Cli, Command, RunArgs},
+    canary,
     metrics::Metrics,
     run::{self, Shutdown},
-    testing::{ApiServer, Served, eventually, sidecar},
+    testing::{ApiServer, Served, answering, eventually},
 };
 use clap::Parser;
 use futures::FutureExt;
 use http::Method;
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
-use std::{sync::Once, time::Duration};
-use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::sleep};
 
 mod egress;
 
@@ -22,6 +30,8 @@ const ENDPOINT: &str = "/apis/sallyport.dev/v1alpha1/namespaces/team-a/mcpendpoi
 const POLICY: &str = "/apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/demo";
 const FENCE: &str = "/apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/sallyport-fence";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/team-a/deployments/demo";
+const CANARY: &str = "/api/v1/namespaces/sallyport-system/services/sallyport-canary";
+const CLASS: &str = "/apis/sallyport.dev/v1alpha1/mcpendpointclasses/lax";
 const SEALED: &str = "/apis/bitnami.com/v1alpha1/namespaces/team-a/sealedsecrets/upstream-token";
 
 /// An operator that runs until it is dropped.
@@ -30,12 +40,23 @@ struct Operator {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     metrics: Metrics,
+    /// Whether pods reach the canary.
+    open: Arc<AtomicBool>,
 }
 
 impl Operator {
     async fn start(api: &ApiServer) -> Self {
-        let server = json!({"name": "everything", "version": "1.0", "protocolVersion": "2025-11-25"});
-        let sidecar = sidecar("200 OK", server.to_string()).await;
+        let canary = canary(api).await;
+        let open = Arc::<AtomicBool>::default();
+        let reaching = open.clone();
+        let sidecar = answering(move |path| {
+            let body = match path {
+                "/enforcement" => enforcement(canary, reaching.load(Ordering::Relaxed)),
+                _ => json!({"name": "everything", "version": "1.0", "protocolVersion": "2025-11-25"}),
+            };
+            ("200 OK", body.to_string())
+        })
+        .await;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown: Shutdown = stopped.map(drop).boxed().shared();
         let (args, metrics) = (args(), Metrics::default());
@@ -48,6 +69,7 @@ impl Operator {
             stop: Some(stop),
             task,
             metrics,
+            open,
         }
     }
 
@@ -69,6 +91,33 @@ impl Operator {
             }
         }
     }
+}
+
+/// The canary's listener and its Service, which every operator of a test finds.
+async fn canary(api: &ApiServer) -> SocketAddr {
+    if let Some(service) = api.get(CANARY) {
+        let port = service["spec"]["ports"][0]["port"].as_u64().unwrap();
+        return SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(canary::serve(listener));
+    let spec = json!({"clusterIPs": [address.ip().to_string()], "ports": [{"port": address.port()}]});
+    let metadata = json!({"name": "sallyport-canary", "namespace": "sallyport-system"});
+    api.put(
+        CANARY,
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
+    );
+    address
+}
+
+/// What a sidecar answers after a round of attempts.
+fn enforcement(canary: SocketAddr, open: bool) -> Value {
+    let seen = |destination: &str, address: String, verdict: &str| json!({"destination": destination, "address": address, "verdict": verdict, "detail": "as it was"});
+    json!({"observations": [
+        seen("canary", canary.to_string(), if open { "reached" } else { "refused" }),
+        seen("kubernetes-api", "10.96.0.1:443".to_owned(), "refused"),
+    ]})
 }
 
 fn args() -> RunArgs {
@@ -119,13 +168,24 @@ fn with_credential(endpoint: &mut Value) {
         json!([{"name": "upstream", "from": {"sealedSecret": {"name": "upstream-token"}}}]);
 }
 
+fn container(name: &str, state: &Value) -> Value {
+    json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state})
+}
+
 /// Plays the Deployment controller and the kubelet: every pod of the current generation runs.
 fn roll_out(api: &ApiServer) {
     let generation = api.get(DEPLOYMENT).unwrap()["metadata"]["generation"].clone();
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "demo-1", "namespace": "team-a", "labels": {"sallyport.dev/endpoint": "demo"}},
-        "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+        "status": {
+            "podIP": "127.0.0.1",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "initContainerStatuses": [
+                container("guard", &json!({"terminated": {"exitCode": 0}})),
+                container("audit", &json!({"running": {}})),
+            ],
+        },
     });
     api.put(&format!("{NS}/pods/demo-1"), pod);
     api.set_status(
@@ -235,6 +295,7 @@ async fn a_ready_endpoint_says_so_and_nothing_more_is_written() {
             "Ready",
             "Available",
             "CredentialsReady",
+            "NetworkEnforced",
             "HardeningApplied",
             "QuotaSufficient"
         ]
@@ -548,5 +609,110 @@ async fn each_transition_is_one_event() {
     operator.quiet().await;
     assert_eq!(events(&api, "Ready"), 1);
     assert_eq!(events(&api, "Progressing"), 1);
+    operator.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_opens_is_told_of_and_a_silent_canary_is_doubted_only_after_a_while() {
+    let api = ApiServer::default();
+    let operator = ready(&api).await;
+    operator.quiet().await;
+    assert!(is(&api, "NetworkEnforced", "True", "Enforced"));
+    operator.open.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(7 * 60)).await;
+    assert!(is(&api, "NetworkEnforced", "False", "NotEnforced"));
+    assert!(is(&api, "Ready", "False", "NotEnforced"));
+    let message = condition(&api, ENDPOINT, "Ready").unwrap()["message"].clone();
+    assert!(
+        message
+            .as_str()
+            .unwrap()
+            .contains("1 of 1 pods reach what no rule allows; pod demo-1: the operator's canary"),
+        "{message}"
+    );
+    assert_eq!(events(&api, "NotEnforced"), 2);
+
+    operator.open.store(false, Ordering::Relaxed);
+    sleep(Duration::from_secs(30)).await;
+    assert!(is(&api, "Ready", "True", "Ready"));
+    let before = api.writes().len();
+    sleep(Duration::from_secs(20 * 60)).await;
+    assert_eq!(
+        paths(&api.writes()[before..]),
+        [""; 0],
+        "measuring again writes nothing"
+    );
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_canary_nothing_starts_until_there_is_one() {
+    let api = ApiServer::default();
+    let operator = ready(&api).await;
+    operator.quiet().await;
+    let service = api.get(CANARY).unwrap();
+    let before = api.get(DEPLOYMENT);
+    api.delete(CANARY);
+    eventually("the report", || {
+        is(&api, "NetworkEnforced", "Unknown", "CanaryUnreachable")
+    })
+    .await;
+    operator.quiet().await;
+    assert_eq!(api.get(DEPLOYMENT), before, "what runs stays as it is");
+    let second = ENDPOINT.replace("demo", "second");
+    api.put(&second, endpoint("second", |_| {}));
+    operator.quiet().await;
+    assert_eq!(api.get(&DEPLOYMENT.replace("demo", "second")), None);
+    assert!(api.get(&POLICY.replace("demo", "second")).is_some());
+    api.put(CANARY, service);
+    eventually("the second Deployment", || {
+        api.get(&DEPLOYMENT.replace("demo", "second")).is_some()
+    })
+    .await;
+    eventually("readiness", || is(&api, "Ready", "True", "Ready")).await;
+    assert_eq!(api.get(DEPLOYMENT), before);
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_class_is_followed_and_one_that_is_missing_stalls_the_endpoint_until_it_is_there() {
+    let api = ApiServer::default();
+    api.put(
+        ENDPOINT,
+        endpoint("demo", |object| object["spec"]["className"] = json!("lax")),
+    );
+    let operator = Operator::start(&api).await;
+    eventually("the refusal", || is(&api, "Stalled", "True", "InvalidSpec")).await;
+    let message = condition(&api, ENDPOINT, "Ready").unwrap()["message"].clone();
+    assert!(message.as_str().unwrap().contains("className \"lax\""), "{message}");
+
+    let class = |enforcement: &str| {
+        json!({
+            "apiVersion": "sallyport.dev/v1alpha1", "kind": "McpEndpointClass",
+            "metadata": {"name": "lax", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"networkEnforcement": enforcement},
+        })
+    };
+    api.put(CLASS, class("Warn"));
+    let policy = || {
+        let config_map = api.get(&format!("{NS}/configmaps/demo"));
+        config_map.map(|map| map["data"]["policy.json"].as_str().unwrap_or_default().to_owned())
+    };
+    eventually("the guard that warns", || {
+        policy().is_some_and(|text| text.contains("\"mode\": \"Warn\""))
+    })
+    .await;
+    eventually("the Deployment", || api.get(DEPLOYMENT).is_some()).await;
+    operator.open.store(true, Ordering::Relaxed);
+    roll_out(&api);
+    eventually("the warning", || is(&api, "NetworkEnforced", "False", "NotEnforced")).await;
+    eventually("readiness all the same", || is(&api, "Ready", "True", "Ready")).await;
+
+    api.put(CLASS, class("Required"));
+    eventually("the guard that requires", || {
+        policy().is_some_and(|text| text.contains("\"mode\": \"Required\""))
+    })
+    .await;
+    eventually("the end of readiness", || is(&api, "Ready", "False", "NotEnforced")).await;
     operator.stop().await;
 }

@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     dereference::dereference,
     endpoints::Guarded,
+    enforcement::{self, Enforcement},
     error::Error,
     events, handshake, ledger, namespace, pods,
     pods::Diagnosis,
@@ -66,6 +67,7 @@ pub fn error_policy(object: Arc<Guarded>, error: &Error, context: Arc<Context>) 
 /// Forgets an endpoint that is gone.
 pub fn forget(context: &Context, namespace: &str, name: &str) {
     context.ledger.forget(namespace, name);
+    context.measurements.forget(namespace, name);
     context.backoff.reset(&format!("{namespace}/{name}"));
 }
 
@@ -90,7 +92,9 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     // Render (pure, infallible).
     let children = render(&valid);
     // Apply (client): fences first, workload last and only with its credentials, then prune.
-    let withhold = valid.awaits_gateway() || !found.facts.credentials.values().all(CredentialFact::is_ready);
+    let withhold = valid.awaits_gateway()
+        || valid.awaits_canary()
+        || !found.facts.credentials.values().all(CredentialFact::is_ready);
     let applied = Box::pin(apply_all(context, &valid, children, withhold)).await?;
     // Status (client for what the workload became; computed purely; written only when different).
     let deployment = workload(context, &valid, &applied).await?;
@@ -98,7 +102,11 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     let gateway = applied.gateway.as_ref().map(|gateway| &gateway.deployment);
     let gateway_rollout = gateway.map(|deployment| Rollout::of(Some(deployment)));
     let old = endpoint.status.clone().unwrap_or_default();
-    let pods = pods_if_needed(context, &valid, &rollout, &old).await?;
+    let generation = endpoint.meta().generation.unwrap_or_default();
+    let proven = rollout.is_available() && status::is_proven(&old, generation);
+    let due = !proven || valid.awaits_canary() || context.measurements.is_due(valid.namespace(), valid.name());
+    let pods = pods_if_needed(context, &valid, &rollout, &old, due).await?;
+    let (enforcement, measure_again) = enforcement(context, &valid, &pods, due, proven).await;
     let server = server_info(context, &rollout, &old, &pods).await;
     let footprint = current_footprint(&valid, &rollout, &old);
     let gateway_pods = gateway_pods_if_needed(context, &valid, gateway_rollout.as_ref()).await?;
@@ -116,7 +124,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     );
     let next = status::compute(
         &old,
-        endpoint.meta().generation.unwrap_or_default(),
+        generation,
         Observed {
             children: &applied,
             deployment: deployment.as_ref(),
@@ -128,6 +136,8 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
             server,
             posture: posture(&applied),
             shortfalls: &shortfalls,
+            enforcement,
+            network_enforcement: valid.network_enforcement(),
             diagnosis: diagnosis(&rollout, &pods),
             gateway_diagnosis: gateway_rollout.and_then(|rollout| diagnosis(&rollout, &gateway_pods)),
             mode: endpoint.spec.egress.mode,
@@ -140,7 +150,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     Ok(Action::requeue(jittered(if waits_for_server {
         HANDSHAKE_RETRY
     } else {
-        RESYNC
+        measure_again
     })))
 }
 
@@ -215,8 +225,9 @@ async fn pods_if_needed(
     endpoint: &ValidatedEndpoint,
     rollout: &Rollout,
     old: &McpEndpointStatus,
+    measurement_due: bool,
 ) -> Result<Vec<Pod>, Error> {
-    if rollout.is_available() && old.server.is_some() {
+    if rollout.is_available() && old.server.is_some() && !measurement_due {
         return Ok(vec![]);
     }
     pods_labelled(context, endpoint, labels::ENDPOINT).await
@@ -244,6 +255,23 @@ async fn pods_labelled(context: &Context, endpoint: &ValidatedEndpoint, label: &
         source: Box::new(source),
     })?;
     Ok(pods.items)
+}
+
+/// Whether the pods are closed, if that is to be told anew, and when to measure again.
+async fn enforcement(
+    context: &Context,
+    endpoint: &ValidatedEndpoint,
+    pods: &[Pod],
+    due: bool,
+    proven: bool,
+) -> (Option<Enforcement>, Duration) {
+    if !due {
+        return (None, enforcement::EVERY);
+    }
+    let measured = enforcement::measure(context, pods).await;
+    let again = measured.again();
+    let (namespace, name) = (endpoint.namespace(), endpoint.name());
+    (context.measurements.settle(namespace, name, measured, proven), again)
 }
 
 /// What the server said of itself. Asked once for each roll-out: what a former template's server said is dropped.

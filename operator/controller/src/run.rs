@@ -5,8 +5,10 @@ use crate::{
     api_servers,
     args::{NodeFeatureMode, RunArgs},
     backoff::Backoff,
+    canary, classes,
     context::Context,
     controller,
+    enforcement::Measurements,
     events::Events,
     gate::{WriteGate, gate},
     lease::{Elector, Lost},
@@ -52,6 +54,14 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// The canary's port is taken.
+    #[error("cannot listen on port {port}; choose another with --canary-port")]
+    Canary {
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
     /// The admin server broke.
     #[error("the admin server broke")]
     Admin(#[source] io::Error),
@@ -88,8 +98,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
+    let port = args.canary_port;
+    let canary = canary::bind(port)
+        .await
+        .map_err(|source| RunError::Canary { port, source })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "started");
     tokio::select! {
+        () = canary::serve(canary) => Ok(()),
         served = admin::serve(listener, metrics.clone(), readiness.clone()) => served.map_err(RunError::Admin),
         led = elector.lead(shutdown.clone(), work(&args, client, metrics, readiness, SIDECAR_ADMIN_PORT, shutdown)) => {
             led.map_err(RunError::Lost)
@@ -108,15 +123,20 @@ pub async fn work(
 ) {
     let (node_features_sender, node_features) = watch::channel(None);
     let (api_servers_sender, api_servers) = watch::channel(None);
+    let (canaries_sender, canaries) = watch::channel(None);
+    let (classes_sender, classes) = watch::channel(None);
     let (namespaces, requests) = mpsc::unbounded_channel();
     let (caches, endpoints) = controller::caches(args.scopes());
     let context = Arc::new(Context {
         settings: args.settings(),
         node_features: node_features.clone(),
         api_servers: api_servers.clone(),
+        canaries: canaries.clone(),
+        classes: classes.clone(),
         endpoints: endpoints.clone(),
         events: Events::new(client.clone(), args.identity()),
         ledger: Ledger::default(),
+        measurements: Measurements::default(),
         backoff: Backoff::default(),
         metrics,
         namespaces,
@@ -135,13 +155,25 @@ pub async fn work(
                 }
             }
         };
-        tokio::join!(nodes, api_servers::follow(client.clone(), api_servers_sender));
+        tokio::join!(
+            nodes,
+            api_servers::follow(client.clone(), api_servers_sender),
+            canary::follow(
+                client.clone(),
+                &args.pod_namespace,
+                &args.canary_service,
+                canaries_sender
+            ),
+            classes::follow(client.clone(), classes_sender),
+        );
         std::future::pending::<()>().await;
     };
     let controllers = async {
         // Otherwise the first roll-out would be followed by a second one as soon as the nodes are known.
         known(node_features).await;
         known(api_servers).await;
+        known(canaries).await;
+        known(classes).await;
         let ready = async {
             endpoints.ready().await;
             readiness.set();
@@ -167,7 +199,9 @@ pub async fn work(
 async fn known<T>(mut fact: watch::Receiver<Option<T>>) {
     let waited = timeout(FACTS_TIMEOUT, fact.wait_for(Option::is_some)).await;
     if waited.is_err() {
-        tracing::warn!("the cluster's nodes or API servers cannot be read; going on without what they would tell");
+        tracing::warn!(
+            "nodes, API servers, classes or the canary's Service cannot be read; going on without what they would tell"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 //! kstatus reads it in this order: an `observedGeneration` behind the generation is in progress, so is `Reconciling`;
 //! `Stalled` is failed; then `Ready` decides. `Reconciling` and `Stalled` are absent when false.
 
-use crate::{context::Context, credentials, error::Error, pods::Diagnosis, quota::Shortfall};
+use crate::{context::Context, credentials, enforcement::Enforcement, error::Error, pods::Diagnosis, quota::Shortfall};
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentCondition},
     apimachinery::pkg::apis::meta::v1::Condition,
@@ -15,9 +15,9 @@ use kube::{
 };
 use sallyport_api::{
     McpEndpoint, McpEndpointStatus,
-    conditions::{self, reasons, types},
+    conditions::{self, Status, reasons, types},
     labels,
-    v1alpha1::{Credential, EgressMode, Footprint, Posture, ServerInfo},
+    v1alpha1::{Credential, EgressMode, Footprint, NetworkEnforcement, Posture, ServerInfo},
 };
 use sallyport_render::{Applied, Children, CredentialFact, Widening};
 use serde_json::json;
@@ -33,6 +33,7 @@ const ORDER: &[&str] = &[
     types::STALLED,
     types::AVAILABLE,
     types::CREDENTIALS_READY,
+    types::NETWORK_ENFORCED,
     types::EGRESS_WIDENED,
     types::HARDENING_APPLIED,
     types::QUOTA_SUFFICIENT,
@@ -64,6 +65,10 @@ pub struct Observed<'a> {
     pub posture: Option<Posture>,
     /// Quotas that leave too little.
     pub shortfalls: &'a [Shortfall],
+    /// Whether the pods are closed; `None`: as was told before.
+    pub enforcement: Option<Enforcement>,
+    /// Whether the endpoint is ready only when they are.
+    pub network_enforcement: NetworkEnforcement,
     /// Why pods do not become ready.
     pub diagnosis: Option<Diagnosis>,
     /// Why pods of the egress gateway do not become ready.
@@ -157,7 +162,8 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
     let rollout = Rollout::of(observed.deployment);
     let credentials = credential_problem(observed.credentials, observed.facts);
     let withheld = observed.children.deployment.is_none();
-    let summary = summarize(&rollout, withheld, credentials.as_ref(), &observed);
+    let closed = Closed::of(observed.enforcement.as_ref(), old);
+    let summary = summarize(&rollout, withheld, credentials.as_ref(), &closed, &observed);
     let mut next = McpEndpointStatus {
         observed_generation: generation,
         conditions: old.conditions.clone(),
@@ -207,6 +213,15 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
             "all credentials are there".to_owned(),
         ),
     }
+    conditions::set(
+        &mut next.conditions,
+        types::NETWORK_ENFORCED,
+        closed.status,
+        &closed.reason,
+        closed.message,
+        Some(generation),
+        now,
+    );
     if let Some(posture) = &next.posture {
         let (status, reason, message) = hardening(posture);
         conditions::set(
@@ -324,7 +339,66 @@ fn conclude(next: &mut McpEndpointStatus, summary: &Summary, generation: i64, no
     conditions.sort_by_key(rank);
 }
 
-fn summarize(rollout: &Rollout, withheld: bool, credentials: Option<&Problem>, observed: &Observed<'_>) -> Summary {
+/// Whether the pods are closed, as the condition `NetworkEnforced` says it.
+struct Closed {
+    status: Status,
+    reason: String,
+    message: String,
+}
+
+impl Closed {
+    fn of(measured: Option<&Enforcement>, old: &McpEndpointStatus) -> Self {
+        let before = conditions::get(&old.conditions, types::NETWORK_ENFORCED);
+        match (measured, before) {
+            // Only what was proven is not told anew.
+            (None, Some(before)) => Self {
+                status: Status::True,
+                reason: before.reason.clone(),
+                message: before.message.clone(),
+            },
+            (measured, _) => {
+                let (status, reason, message) =
+                    measured.map_or_else(|| Enforcement::default().condition(), Enforcement::condition);
+                Self {
+                    status,
+                    reason: reason.to_owned(),
+                    message,
+                }
+            }
+        }
+    }
+
+    /// Why the endpoint is not ready before its pods are proven closed; `None` if they are.
+    fn problem(&self, rollout: &Rollout) -> Option<Summary> {
+        let (reason, course) = match (self.status, rollout) {
+            (Status::True, _) => return None,
+            (Status::Unknown, _) => (reasons::NOT_MEASURED, Course::Reconciling),
+            (Status::False, Rollout::Overdue(_)) => (reasons::NOT_ENFORCED, Course::Stalled),
+            (Status::False, Rollout::Complete { .. }) => (reasons::NOT_ENFORCED, Course::Settled),
+            (Status::False, _) => (reasons::NOT_ENFORCED, Course::Reconciling),
+        };
+        Some(Summary {
+            ready: false,
+            reason,
+            message: self.message.clone(),
+            course,
+        })
+    }
+}
+
+/// Whether `old` says of this `generation` that all pods are closed.
+pub fn is_proven(old: &McpEndpointStatus, generation: i64) -> bool {
+    let condition = conditions::get(&old.conditions, types::NETWORK_ENFORCED);
+    condition.is_some_and(|condition| condition.status == "True" && condition.observed_generation == Some(generation))
+}
+
+fn summarize(
+    rollout: &Rollout,
+    withheld: bool,
+    credentials: Option<&Problem>,
+    closed: &Closed,
+    observed: &Observed<'_>,
+) -> Summary {
     let not_ready = |reason, message: String, course| Summary {
         ready: false,
         reason,
@@ -345,9 +419,21 @@ fn summarize(rollout: &Rollout, withheld: bool, credentials: Option<&Problem>, o
             .clone()
             .map_or_else(|| otherwise.to_owned(), |diagnosis| diagnosis.message)
     };
+    let unproven = match observed.network_enforcement {
+        NetworkEnforcement::Required => closed.problem(rollout),
+        NetworkEnforcement::Warn => None,
+    };
+    if closed.status == Status::False
+        && let Some(open) = unproven
+    {
+        return open;
+    }
     match rollout {
         Rollout::Refused(message) => not_ready(reasons::FAILED_CREATE, message.clone(), Course::Reconciling),
         Rollout::Overdue(message) => not_ready(reasons::PROGRESS_DEADLINE_EXCEEDED, cause(message), Course::Stalled),
+        _ if withheld && matches!(observed.enforcement, Some(Enforcement::NoCanary)) => {
+            not_ready(reasons::CANARY_UNREACHABLE, closed.message.clone(), Course::Reconciling)
+        }
         _ if withheld => not_ready(
             reasons::PROGRESSING,
             "the roll-out waits for the address of the egress gateway's Service".to_owned(),
@@ -373,10 +459,17 @@ fn summarize(rollout: &Rollout, withheld: bool, credentials: Option<&Problem>, o
             "waiting for the server's answer to the MCP handshake, through the audit sidecar".to_owned(),
             Course::Reconciling,
         ),
-        Rollout::Complete { available: true } => gateway_problem(observed).unwrap_or_else(|| Summary {
+        Rollout::Complete { available: true } => gateway_problem(observed).or(unproven).unwrap_or_else(|| Summary {
             ready: true,
             reason: reasons::READY,
-            message: "pods are available, fences are in place, the server answered the MCP handshake".to_owned(),
+            message: format!(
+                "pods are available, fences are in place{}, the server answered the MCP handshake",
+                if closed.status == Status::True {
+                    " and enforced"
+                } else {
+                    ""
+                }
+            ),
             course: Course::Settled,
         }),
     }

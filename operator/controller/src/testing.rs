@@ -367,6 +367,7 @@ impl ApiServer {
 
 const COLLECTIONS: &[(&str, &str)] = &[
     ("mcpendpoints", "McpEndpoint"),
+    ("mcpendpointclasses", "McpEndpointClass"),
     ("networkpolicies", "NetworkPolicy"),
     ("serviceaccounts", "ServiceAccount"),
     ("configmaps", "ConfigMap"),
@@ -470,12 +471,20 @@ fn failure(code: u16, message: &str) -> Answer {
 
 /// A sidecar's admin port that answers every request the same way.
 pub async fn sidecar(status: &'static str, body: String) -> SocketAddr {
+    answering(move |_| (status, body.clone())).await
+}
+
+/// A sidecar's admin port that answers by path.
+pub async fn answering(answer: impl Fn(&str) -> (&'static str, String) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let (status, body) = answer(request.split(' ').nth(1).unwrap_or_default());
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.shutdown().await;
         }

@@ -150,6 +150,11 @@ impl ValidatedEndpoint {
         self.gateway.as_ref().is_some_and(|gateway| gateway.address.is_none())
     }
 
+    /// Whether no canary is known that pods could be told of: their guards would wait in vain.
+    pub fn awaits_canary(&self) -> bool {
+        self.canaries.is_empty()
+    }
+
     /// Where clients inside the cluster reach the endpoint.
     pub fn url(&self) -> String {
         let Self {

@@ -142,6 +142,8 @@ struct Case {
     gateway_diagnosis: Option<Diagnosis>,
     mode: EgressMode,
     widenings: Vec<Widening>,
+    enforcement: Option<Enforcement>,
+    network_enforcement: NetworkEnforcement,
 }
 
 fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointStatus {
@@ -189,12 +191,26 @@ fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointSta
         gateway_diagnosis: case.gateway_diagnosis.clone(),
         mode: case.mode,
         widenings: &case.widenings,
+        enforcement: case.enforcement.clone(),
+        network_enforcement: case.network_enforcement,
     };
     compute(old, GENERATION, observed, Timestamp::from_second(second).unwrap())
 }
 
+fn measured(proven: usize, open: usize) -> Option<Enforcement> {
+    Some(Enforcement::Measured {
+        pods: 2,
+        proven,
+        open,
+        unwitnessed: 0,
+        asked: true,
+        obstacle: Some("pod demo-1: why not".to_owned()),
+    })
+}
+
 fn well() -> Case {
     Case {
+        enforcement: measured(2, 0),
         status: replicas(2, 2, 2, 2, &progressing("True", "NewReplicaSetAvailable")),
         server: true,
         ..Case::default()
@@ -395,12 +411,12 @@ fn deviations_are_listed() {
     let posture = Posture {
         passed: 1,
         total: 2,
-        deviations: vec!["host-users: the nodes cannot".to_owned()],
+        deviations: vec!["user-namespace: the nodes cannot".to_owned()],
     };
     let (status, reason, message) = hardening(&posture);
     assert_eq!(
         (status, reason, message.as_str()),
-        (false, reasons::NODE_SUPPORT_MISSING, "host-users: the nodes cannot")
+        (false, reasons::NODE_SUPPORT_MISSING, "user-namespace: the nodes cannot")
     );
 }
 
@@ -409,6 +425,7 @@ fn served() -> Case {
     Case {
         status: replicas(2, 2, 2, 2, &progressing("True", "NewReplicaSetAvailable")),
         server: true,
+        enforcement: measured(2, 0),
         ..Case::default()
     }
 }
@@ -542,4 +559,98 @@ fn a_deviation_that_no_node_causes_was_chosen() {
         reasons::NODE_SUPPORT_MISSING
     );
     assert_eq!(of(&["user-namespace: x", "no-dns: y"]), reasons::CHOSEN);
+}
+
+fn told(status: &McpEndpointStatus, type_: &str) -> (String, String) {
+    let condition = conditions::get(&status.conditions, type_).unwrap();
+    (condition.status.clone(), condition.reason.clone())
+}
+
+#[test]
+fn an_endpoint_is_ready_only_when_its_pods_are_proven_closed_unless_its_class_only_warns() {
+    let overdue = replicas(2, 2, 2, 0, &progressing("False", "ProgressDeadlineExceeded"));
+    let starting = replicas(2, 2, 2, 0, &progressing("True", "ReplicaSetUpdated"));
+    let table = [
+        (
+            measured(2, 0),
+            None,
+            ("True", reasons::ENFORCED),
+            (reasons::READY, "Current"),
+        ),
+        (
+            measured(1, 0),
+            None,
+            ("Unknown", reasons::NOT_MEASURED),
+            (reasons::NOT_MEASURED, "InProgress"),
+        ),
+        (
+            measured(1, 1),
+            None,
+            ("False", reasons::NOT_ENFORCED),
+            (reasons::NOT_ENFORCED, "InProgress"),
+        ),
+        (
+            measured(0, 1),
+            Some(starting),
+            ("False", reasons::NOT_ENFORCED),
+            (reasons::NOT_ENFORCED, "InProgress"),
+        ),
+        (
+            measured(0, 1),
+            Some(overdue),
+            ("False", reasons::NOT_ENFORCED),
+            (reasons::NOT_ENFORCED, "Failed"),
+        ),
+    ];
+    for (enforcement, rollout, enforced, (reason, expected)) in table {
+        let mut case = Case { enforcement, ..well() };
+        case.status = rollout.unwrap_or(case.status);
+        let status = computed(&McpEndpointStatus::default(), &case, 1);
+        let (said, why) = told(&status, types::NETWORK_ENFORCED);
+        assert_eq!((said.as_str(), why.as_str()), enforced);
+        assert_eq!(
+            (told(&status, types::READY).1.as_str(), kstatus(&status)),
+            (reason, expected)
+        );
+
+        case.network_enforcement = NetworkEnforcement::Warn;
+        let status = computed(&McpEndpointStatus::default(), &case, 1);
+        let (said, why) = told(&status, types::NETWORK_ENFORCED);
+        assert_eq!((said.as_str(), why.as_str()), enforced, "it is reported all the same");
+        let available = told(&status, types::AVAILABLE).0 == "True";
+        assert_eq!(kstatus(&status) == "Current", available);
+    }
+}
+
+#[test]
+fn what_was_proven_stands_until_it_is_measured_again() {
+    let first = computed(&McpEndpointStatus::default(), &well(), 1);
+    assert!(is_proven(&first, GENERATION) && !is_proven(&first, GENERATION + 1));
+    let unmeasured = Case {
+        enforcement: None,
+        ..well()
+    };
+    assert_eq!(computed(&first, &unmeasured, 2), first);
+    let never = computed(&McpEndpointStatus::default(), &unmeasured, 2);
+    assert_eq!(told(&never, types::NETWORK_ENFORCED).0, "Unknown");
+    assert!(!is_proven(&never, GENERATION));
+}
+
+#[test]
+fn without_a_canary_the_roll_out_waits_and_says_for_what() {
+    let case = Case {
+        enforcement: Some(Enforcement::NoCanary),
+        withheld: true,
+        ..well()
+    };
+    let status = computed(&McpEndpointStatus::default(), &case, 1);
+    let unreachable = reasons::CANARY_UNREACHABLE.to_owned();
+    assert_eq!(
+        told(&status, types::NETWORK_ENFORCED),
+        ("Unknown".to_owned(), unreachable.clone())
+    );
+    assert_eq!(
+        (told(&status, types::READY).1, kstatus(&status)),
+        (unreachable, "InProgress")
+    );
 }
