@@ -372,6 +372,9 @@ impl Closed {
     fn problem(&self, rollout: &Rollout) -> Option<Summary> {
         let (reason, course) = match (self.status, rollout) {
             (Status::True, _) => return None,
+            (Status::Unknown, _) if self.reason == reasons::CANARY_UNREACHABLE => {
+                (reasons::CANARY_UNREACHABLE, Course::Reconciling)
+            }
             (Status::Unknown, _) => (reasons::NOT_MEASURED, Course::Reconciling),
             (Status::False, Rollout::Overdue(_)) => (reasons::NOT_ENFORCED, Course::Stalled),
             (Status::False, Rollout::Complete { .. }) => (reasons::NOT_ENFORCED, Course::Settled),

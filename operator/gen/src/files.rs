@@ -49,15 +49,18 @@ pub enum Error {
 ///
 /// When an object does not serialize.
 pub fn all() -> Result<Vec<File>, Error> {
-    let crd = crd::yaml()?;
+    let (endpoints, classes) = (crd::endpoints()?, crd::classes()?);
     let mut files = vec![
-        file("crds/mcpendpoints.yaml", crd.clone()),
-        file("charts/sallyport/files/crds/mcpendpoints.yaml", crd),
+        file("crds/mcpendpoints.yaml", endpoints.clone()),
+        file("crds/mcpendpointclasses.yaml", classes.clone()),
+        file("charts/sallyport/files/crds/mcpendpoints.yaml", endpoints),
+        file("charts/sallyport/files/crds/mcpendpointclasses.yaml", classes),
         file("charts/sallyport/files/rbac-cluster.yaml", rbac::cluster_rules()),
         file("charts/sallyport/files/rbac-namespaced.yaml", rbac::namespaced_rules()),
         file("charts/sallyport/files/rbac-own.yaml", rbac::own_rules()),
         file("config/rbac/role.yaml", rbac::roles()),
-        file("docs/reference/mcpendpoint.md", reference::api::markdown()?),
+        file("docs/reference/mcpendpoint.md", reference::api::endpoint()?),
+        file("docs/reference/mcpendpointclass.md", reference::api::class()?),
         file("docs/reference/rbac.md", reference::rbac::markdown()),
         file("docs/reference/hardening.md", reference::hardening::markdown()),
     ];

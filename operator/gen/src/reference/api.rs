@@ -1,11 +1,12 @@
-//! `docs/reference/mcpendpoint.md`: the API reference, from the CRD's schema.
+//! `docs/reference/mcpendpoint.md` and `mcpendpointclass.md`: the API reference, from the CRDs' schemas.
 
 use super::{HEADER, cell};
 use crate::files::Error;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
-const INTRODUCTION: &str = "
+const ENDPOINT: &str = "
 # McpEndpoint
 
 `apiVersion: sallyport.dev/v1alpha1`, `kind: McpEndpoint`, short name `mcpe`, category `mcp`. Namespaced.
@@ -14,13 +15,37 @@ Every field that can be written is enforced; a field that this version cannot en
 under each table are checked by the API server, with these messages. `kubectl explain mcpe.spec` shows the same texts.
 ";
 
-pub fn markdown() -> Result<String, Error> {
-    let crd = serde_json::to_value(sallyport_api::mcp_endpoint_crd()?)?;
+const CLASS: &str = "
+# McpEndpointClass
+
+`apiVersion: sallyport.dev/v1alpha1`, `kind: McpEndpointClass`, short name `mcpec`, category `mcp`. Cluster-scoped.
+
+What the platform decides for all endpoints that name the class in `spec.className`. The class with the annotation
+`sallyport.dev/is-default-class: \"true\"` holds for endpoints that name none; of several, the newest. Without one, every
+field has its default. An endpoint that names a class which does not exist is stalled with reason `InvalidSpec` until it does.
+A changed class is followed at once.
+";
+
+/// The reference of `McpEndpoint`.
+pub fn endpoint() -> Result<String, Error> {
+    markdown(ENDPOINT, &sallyport_api::mcp_endpoint_crd()?, &["spec", "status"])
+}
+
+/// The reference of `McpEndpointClass`.
+pub fn class() -> Result<String, Error> {
+    markdown(CLASS, &sallyport_api::mcp_endpoint_class_crd()?, &["spec"])
+}
+
+fn markdown(introduction: &str, crd: &impl Serialize, parts: &[&str]) -> Result<String, Error> {
+    let crd = serde_json::to_value(crd)?;
     let schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
-    let mut text = format!("{HEADER}{INTRODUCTION}");
-    // Writing to a String cannot fail.
-    let _ = write!(text, "\nRules of the whole object:\n\n{}", rules(&schema));
-    for part in ["spec", "status"] {
+    let mut text = format!("{HEADER}{introduction}");
+    let rules = rules(&schema);
+    if !rules.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\nRules of the whole object:\n\n{rules}");
+    }
+    for part in parts {
         let schema = schema["properties"].get(part).ok_or(Error::Schema("spec or status"))?;
         section(&mut text, part, schema);
     }
