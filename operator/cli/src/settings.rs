@@ -1,9 +1,13 @@
 //! What is assumed of a cluster that is not asked.
 
 use clap::{Args, ValueEnum};
-use sallyport_api::labels;
-use sallyport_render::{Facts, NodeFeatures, Settings};
-use std::{collections::BTreeMap, net::IpAddr};
+use sallyport_api::{McpEndpointClass, McpEndpointClassSpec, labels};
+use sallyport_render::{ClassFact, Facts, NodeFeatures, Settings};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Options that stand for the operator's configuration and the cluster's state.
 #[derive(Args)]
@@ -40,6 +44,17 @@ pub struct Assumed {
     /// Address of the egress gateway's Service, which the API server gives; the default only stands for one
     #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
     gateway_address: IpAddr,
+    /// Addresses of the operator's canary, which pods must be refused; the default only stands for one
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "ADDRESS:PORT",
+        default_value = "192.0.2.2:15070"
+    )]
+    canary: Vec<SocketAddr>,
+    /// File with the McpEndpointClass that holds for the endpoints; without one, every field has its default
+    #[arg(long, value_name = "FILE", value_parser = class)]
+    class: Option<McpEndpointClassSpec>,
     /// Whether the nodes support user namespaces and strict supplemental groups
     #[arg(long, value_enum, default_value_t = Nodes::Recent)]
     nodes: Nodes,
@@ -76,7 +91,15 @@ impl Assumed {
             },
             api_servers: self.api_server.clone(),
             gateway_address: Some(self.gateway_address),
+            canaries: self.canary.clone(),
+            class: self.class.clone().map_or(ClassFact::BuiltIn, ClassFact::Found),
             ..Facts::default()
         }
     }
+}
+
+fn class(path: &str) -> Result<McpEndpointClassSpec, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let class: McpEndpointClass = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
+    Ok(class.spec)
 }

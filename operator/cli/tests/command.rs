@@ -88,6 +88,20 @@ fn posture_lists_every_check() {
 }
 
 #[test]
+fn the_class_that_is_given_holds() {
+    let names = format!("{VALID}  egress: {{dns: ClusterDNS}}\n");
+    let refused = complaint(&names);
+    assert!(refused.contains("is not allowed by the endpoint's class"), "{refused}");
+    let path = std::env::temp_dir().join(format!("mcpe-class-{}.yaml", std::process::id()));
+    let class = "apiVersion: sallyport.dev/v1alpha1\nkind: McpEndpointClass\nmetadata: {name: lax}\n\
+                 spec: {networkEnforcement: Warn, egress: {allowClusterDns: true}}\n";
+    std::fs::write(&path, class).unwrap();
+    let text = printed(&["render", "-f", "-", "--class", path.to_str().unwrap()], &names);
+    std::fs::remove_file(path).unwrap();
+    assert!(text.contains("\"mode\": \"Warn\""), "{text}");
+}
+
+#[test]
 fn a_misspelt_field_is_named_with_its_line() {
     let message = complaint(&VALID.replace("image:", "imgae:"));
     assert!(
