@@ -96,6 +96,25 @@ async function http({ url, data, file, headers }, signal) {
   });
 }
 
+/** Fetches a page through the proxy that the environment names, as a well-behaved client does. 2xx counts. */
+async function proxy({ url }, signal) {
+  const { hostname, port } = new URL(process.env.HTTP_PROXY ?? 'http://127.0.0.1:9');
+  const { status, content } = await new Promise((resolve, reject) => {
+    const headers = { host: new URL(url).host };
+    const sent = httpRequest({ host: hostname, port, path: url, headers, signal, agent: false }, async (response) => {
+      try {
+        resolve({ status: response.statusCode, content: Buffer.concat(await response.toArray()) });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    sent.on('error', reject);
+    sent.end();
+  });
+  if (status < 200 || status > 299) throw new Error(`HTTP ${status}: ${printable(content)}`);
+  return { detail: `HTTP ${status}: ${printable(content)}`, content: clip(content) };
+}
+
 async function writeRoot({ path, data = CANARY }) {
   await writeFile(path, data);
   return { detail: `wrote ${data.length} bytes to ${path}` };
@@ -136,7 +155,7 @@ async function whoami() {
 
 /** Every attempt by name. */
 export const ATTEMPTS = {
-  tcp, udp, dns, http, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami,
+  tcp, udp, dns, http, proxy, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami,
 };
 
 /** Makes one attempt and tells how it went; never rejects, and takes no longer than LIMIT_MS. */

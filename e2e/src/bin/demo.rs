@@ -27,9 +27,17 @@ const AGENTS: &str = "sallyport-demo-agents";
 /// Namespace whose pods may not.
 const STRANGERS: &str = "sallyport-demo-strangers";
 /// The images that the demo needs.
-const IMAGES: [&str; 7] = ["operator", "sidecar", "egress", "everything", "hostile", "mcp-client", "agnhost"];
+const IMAGES: [&str; 7] = [
+    "operator",
+    "sidecar",
+    "egress",
+    "everything",
+    "hostile",
+    "mcp-client",
+    "agnhost",
+];
 /// The host outside of the local cluster.
-const OUTSIDE: (&str, &str) = ("outside", "203.0.113.10");
+const OUTSIDE: (&str, &str) = ("outside", "192.52.193.10");
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -38,7 +38,10 @@ const POLICY: &[Tamper] = &[
     Tamper("egress open to all", &[("/spec/egress/-", "{}")]),
     Tamper(
         "egress open to one more network",
-        &[("/spec/egress/-", r#"{"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}"#)],
+        &[(
+            "/spec/egress/-",
+            r#"{"to": [{"ipBlock": {"cidr": "192.52.193.0/24"}}]}"#,
+        )],
     ),
     Tamper(
         "without the endpoint's label",

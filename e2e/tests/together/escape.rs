@@ -18,7 +18,7 @@ async fn every_attempt_to_escape_is_refused_and_succeeds_from_a_plain_deployment
             &scene.cluster,
             &scene.namespace,
             &elsewhere,
-            Some(("escape", "203.0.113.20")),
+            Some(("escape", "192.52.193.20")),
         )
         .await?;
 
@@ -76,19 +76,19 @@ async fn an_allowed_destination_is_reached_at_its_ports_alone() -> Result<()> {
             &scene.cluster,
             &scene.namespace,
             &data,
-            Some(("egress", "203.0.113.21")),
+            Some(("egress", "192.52.193.21")),
         )
         .await?;
         let mut endpoint = endpoint::endpoint(&scene.cluster, "allowed", "hostile")?;
         endpoint.spec.egress = serde_json::from_value(json!({ "allow": [
-            { "cidr": "203.0.113.21/32", "ports": [443] },
+            { "cidr": "192.52.193.21/32", "ports": [443] },
             { "service": { "namespace": data, "selector": { "app": "neighbour" }, "ports": [8080] } },
         ] }))?;
         apply(scene.client(), &scene.namespace, &endpoint).await?;
         let url = endpoint::url(&endpoint::ready(scene.client(), &scene.namespace, "allowed").await?)?;
         for (arguments, allowed) in [
-            (json!({ "attempt": "tcp", "host": "203.0.113.21", "port": 443 }), true),
-            (json!({ "attempt": "tcp", "host": "203.0.113.21", "port": 80 }), false),
+            (json!({ "attempt": "tcp", "host": "192.52.193.21", "port": 443 }), true),
+            (json!({ "attempt": "tcp", "host": "192.52.193.21", "port": 80 }), false),
             (
                 json!({ "attempt": "http", "url": format!("http://{}:8080/", stage.targets.pod) }),
                 true,

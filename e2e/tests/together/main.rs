@@ -5,6 +5,7 @@ mod admission;
 mod bad_input;
 mod credentials;
 mod drift;
+mod egress;
 mod escape;
 mod kstatus;
 mod quota;

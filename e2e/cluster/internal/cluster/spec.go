@@ -28,13 +28,14 @@ const (
 	APIServiceIP = "10.96.0.1"
 	DNSServiceIP = "10.96.0.10"
 	DNSDomain    = "cluster.local"
-	// OutsideCIDR is the outside world's network (TEST-NET-3, RFC 5737), where test hosts live.
-	OutsideCIDR = "203.0.113.0/24"
+	// OutsideCIDR is the outside world's network, where test hosts live. It is a special-purpose one that no host has
+	// (AMT relays, RFC 7450) and that counts as public all the same: egress gateways refuse documentation networks.
+	OutsideCIDR = "192.52.193.0/24"
 	// OutsideDomain holds the names of the outside world's hosts.
 	OutsideDomain = "outside.test"
 	// ForwardedDomain is asked of the outside name server at NameServerIP, if a test host is there.
 	ForwardedDomain = "exfil.outside.test"
-	NameServerIP    = "203.0.113.53"
+	NameServerIP    = "192.52.193.53"
 	// RegistryHost is the name by which images in the cluster's registry are pulled.
 	RegistryHost = "registry.sallyport.test:5000"
 	registryPort = 5000

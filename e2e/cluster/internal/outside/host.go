@@ -27,9 +27,9 @@ type Host struct {
 var (
 	network = netip.MustParsePrefix(cluster.OutsideCIDR)
 	// Router is the node's address towards every host.
-	Router    = netip.MustParseAddr("203.0.113.1")
-	firstHost = netip.MustParseAddr("203.0.113.10")
-	lastHost  = netip.MustParseAddr("203.0.113.254")
+	Router    = netip.MustParseAddr("192.52.193.1")
+	firstHost = netip.MustParseAddr("192.52.193.10")
+	lastHost  = netip.MustParseAddr("192.52.193.254")
 )
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$`)

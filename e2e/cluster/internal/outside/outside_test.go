@@ -18,9 +18,9 @@ import (
 )
 
 func TestAHostGetsTheFirstFreeAddress(t *testing.T) {
-	others := []Host{{Name: "a", IP: netip.MustParseAddr("203.0.113.10")}}
+	others := []Host{{Name: "a", IP: netip.MustParseAddr("192.52.193.10")}}
 	h, err := Place(Host{Name: "b", TCP: []uint16{443}}, others)
-	if err != nil || h.IP.String() != "203.0.113.11" {
+	if err != nil || h.IP.String() != "192.52.193.11" {
 		t.Errorf("address %s, %v", h.IP, err)
 	}
 	if h.Domain() != "b.outside.test" {
@@ -29,7 +29,7 @@ func TestAHostGetsTheFirstFreeAddress(t *testing.T) {
 }
 
 func TestAHostThatCannotBeIsRefused(t *testing.T) {
-	others := []Host{{Name: "a", IP: netip.MustParseAddr("203.0.113.10")}}
+	others := []Host{{Name: "a", IP: netip.MustParseAddr("192.52.193.10")}}
 	for what, h := range map[string]Host{
 		"its name is taken":        {Name: "a", TCP: []uint16{443}},
 		"its address is taken":     {Name: "b", TCP: []uint16{443}, IP: others[0].IP},

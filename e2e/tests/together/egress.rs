@@ -1,0 +1,172 @@
+//! Hosts by name: through the endpoint's own egress gateway, and by no other way.
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, networking::v1::NetworkPolicy};
+use kube::{Api, api::DeleteParams};
+use sallyport_api::{conditions, labels, v1alpha1::Egress};
+use sallyport_e2e::{
+    Context, Failure, Result, Scene,
+    attempts::{self, Attempt},
+    endpoint, eventually,
+    objects::{apply, apply_json},
+    outside::Host,
+    pods,
+};
+use serde_json::{Value, json};
+
+fn attempt(arguments: Value) -> Attempt {
+    Attempt { title: "", arguments }
+}
+
+#[tokio::test]
+async fn an_allowed_host_is_reached_by_name_and_nothing_else_is() -> Result<()> {
+    Scene::play("hosts", async |scene| {
+        let caller = scene.allowed_caller().await?;
+        let allowed = Host::add(&scene.cluster, "allowed-host", "192.52.193.30").await?;
+        let other = Host::add(&scene.cluster, "other-host", "192.52.193.31").await?;
+        let mut named = endpoint::endpoint(&scene.cluster, "named", "hostile")?;
+        named.spec.egress = serde_json::from_value(json!({ "allow": [
+            { "host": "allowed-host.outside.test", "ports": [80] },
+        ] }))?;
+        apply(scene.client(), &scene.namespace, &named).await?;
+        // A neighbour without egress, which must not borrow the gateway.
+        let neighbour = endpoint::endpoint(&scene.cluster, "neighbour", "hostile")?;
+        apply(scene.client(), &scene.namespace, &neighbour).await?;
+        let url = endpoint::url(&endpoint::ready(scene.client(), &scene.namespace, "named").await?)?;
+        let neighbour = endpoint::url(&endpoint::ready(scene.client(), &scene.namespace, "neighbour").await?)?;
+
+        let services = Api::<Service>::namespaced(scene.client().clone(), &scene.namespace);
+        let gateway = services
+            .get("named-egress")
+            .await
+            .context("read the gateway's Service")?;
+        let gateway = gateway
+            .spec
+            .and_then(|spec| spec.cluster_ip)
+            .context("the Service has no address")?;
+        let pods = pods::list(
+            scene.client(),
+            &scene.namespace,
+            &format!("{}=named", labels::EGRESS_OF),
+        )
+        .await?;
+        let pod = pods.iter().find_map(|pod| pod.status.as_ref()?.pod_ip.clone());
+        let pod = pod.context("the gateway has no pod")?;
+
+        let by_name = json!({ "attempt": "proxy", "url": "http://allowed-host.outside.test/" });
+        let reached = attempts::make(&caller, &url, &attempt(by_name.clone())).await?;
+        assert!(reached.succeeded, "the allowed host is not reached: {}", reached.detail);
+        assert!(reached.detail.contains("allowed-host"), "{}", reached.detail);
+
+        for arguments in [
+            json!({ "attempt": "proxy", "url": "http://other-host.outside.test/" }),
+            json!({ "attempt": "proxy", "url": "http://allowed-host.outside.test:443/" }),
+            json!({ "attempt": "proxy", "url": "http://192.52.193.30/" }),
+            json!({ "attempt": "proxy", "url": "http://kubernetes.default.svc.cluster.local/" }),
+            json!({ "attempt": "tcp", "host": allowed.address, "port": 80 }),
+            json!({ "attempt": "tcp", "host": other.address, "port": 443 }),
+            json!({ "attempt": "tcp", "host": pod, "port": 15090 }),
+            json!({ "attempt": "dns", "name": "allowed-host.outside.test" }),
+            json!({ "attempt": "dns", "name": "c2VjcmV0.outside.test", "server": "10.96.0.10" }),
+        ] {
+            let outcome = attempts::make(&caller, &url, &attempt(arguments)).await?;
+            assert!(!outcome.succeeded, "it succeeded: {outcome:?}");
+        }
+        let borrowed = json!({ "attempt": "tcp", "host": gateway, "port": 3128 });
+        let outcome = attempts::make(&caller, &neighbour, &attempt(borrowed)).await?;
+        assert!(!outcome.succeeded, "a neighbour reaches the gateway: {outcome:?}");
+
+        let arrived = allowed.arrivals()?;
+        assert_eq!(arrived.len(), 1, "only the allowed request arrives: {arrived:?}");
+        assert!(other.arrivals()?.is_empty(), "something arrived at the other host");
+        let records = events(scene, "named").await?;
+        let decided = |decision: &str, host: &str| {
+            records
+                .iter()
+                .any(|record| record["decision"] == decision && record["host"] == host)
+        };
+        assert!(decided("allowed", "allowed-host.outside.test"), "{records:#?}");
+        assert!(decided("denied", "other-host.outside.test"), "{records:#?}");
+
+        // Without hosts there is no gateway, and its name leads nowhere any more.
+        named.spec.egress = Egress::default();
+        apply(scene.client(), &scene.namespace, &named).await?;
+        gateway_gone(scene, "named-egress").await?;
+        endpoint::ready(scene.client(), &scene.namespace, "named").await?;
+        let outcome = attempts::make(&caller, &url, &attempt(by_name)).await?;
+        assert!(!outcome.succeeded, "{outcome:?}");
+        allowed.remove(&scene.cluster).await?;
+        other.remove(&scene.cluster).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_policy_that_widens_is_named_for_as_long_as_it_is_there() -> Result<()> {
+    Scene::play("widened", async |scene| {
+        apply(
+            scene.client(),
+            &scene.namespace,
+            &endpoint::endpoint(&scene.cluster, "narrow", "hostile")?,
+        )
+        .await?;
+        let ready = endpoint::ready(scene.client(), &scene.namespace, "narrow").await?;
+        let widened = conditions::types::EGRESS_WIDENED;
+        let conditions = ready.status.unwrap_or_default().conditions;
+        assert!(conditions::get(&conditions, widened).is_none(), "{conditions:?}");
+
+        let policy = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "allow-all" },
+            "spec": { "podSelector": {}, "policyTypes": ["Egress"], "egress": [{}] },
+        });
+        apply_json::<NetworkPolicy>(scene.client(), &scene.namespace, policy).await?;
+        let expected = (widened, "True", Some(conditions::reasons::OTHER_POLICIES));
+        let message = endpoint::condition(scene.client(), &scene.namespace, "narrow", expected).await?;
+        assert!(message.contains("allow-all (egress)"), "{message}");
+
+        let policies = Api::<NetworkPolicy>::namespaced(scene.client().clone(), &scene.namespace);
+        policies
+            .delete("allow-all", &DeleteParams::default())
+            .await
+            .context("delete the policy")?;
+        eventually("no policy widens any more", endpoint::PATIENCE, async || {
+            let endpoint = endpoint::get(scene.client(), &scene.namespace, "narrow").await?;
+            let conditions = endpoint.status.unwrap_or_default().conditions;
+            match conditions::get(&conditions, widened) {
+                None => Ok(()),
+                Some(condition) => Err(Failure::new(condition.message.clone())),
+            }
+        })
+        .await
+    })
+    .await
+}
+
+async fn gateway_gone(scene: &Scene, name: &str) -> Result<()> {
+    let deployments = Api::<Deployment>::namespaced(scene.client().clone(), &scene.namespace);
+    eventually("the gateway is gone", endpoint::PATIENCE, async || {
+        match deployments.get_opt(name).await? {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(format!("Deployment {name} is still there"))),
+        }
+    })
+    .await
+}
+
+/// What the endpoint's gateway recorded.
+async fn events(scene: &Scene, name: &str) -> Result<Vec<Value>> {
+    let mut events = Vec::new();
+    for pod in pods::list(
+        scene.client(),
+        &scene.namespace,
+        &format!("{}={name}", labels::EGRESS_OF),
+    )
+    .await?
+    {
+        let name = pod.metadata.name.unwrap_or_default();
+        let log = pods::logs(scene.client(), &scene.namespace, &name, "egress").await?;
+        let lines = log.lines().filter(|line| line.starts_with('{'));
+        let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.extend(parsed.filter(|event| event["kind"] == "egress"));
+    }
+    Ok(events)
+}
