@@ -56,8 +56,8 @@ pub async fn exchange(
     let work = async move {
         let end = tokio::select! {
             result = connection => match result {
+                _ if meter.was_exceeded() => End::TooManyBytes,
                 Ok(()) => End::Completed,
-                Err(_) if meter.is_exhausted() => End::TooManyBytes,
                 Err(error) => {
                     tracing::debug!(%error, "an exchange broke");
                     End::Broken

@@ -6,7 +6,7 @@ use sallyport_policy::egress::EgressLimits;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -60,6 +60,8 @@ pub struct Meter {
     limit: u64,
     sent: AtomicU64,
     received: AtomicU64,
+    /// Whether more was asked for than the limit allows.
+    exceeded: AtomicBool,
     /// Milliseconds after `started` at which a byte was last seen.
     active: AtomicU64,
 }
@@ -72,6 +74,7 @@ impl Meter {
             limit,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            exceeded: AtomicBool::new(false),
             active: AtomicU64::new(0),
         })
     }
@@ -86,13 +89,22 @@ impl Meter {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Whether the limit is used up.
-    pub fn is_exhausted(&self) -> bool {
-        self.left() == 0
+    /// Whether the limit stopped the connection.
+    pub fn was_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Relaxed)
     }
 
-    fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.sent()).saturating_sub(self.received())
+    /// Bytes that may still pass, more than none.
+    fn left(&self) -> io::Result<usize> {
+        let left = self.limit.saturating_sub(self.sent()).saturating_sub(self.received());
+        if left == 0 {
+            self.exceeded.store(true, Ordering::Relaxed);
+            return Err(io::Error::new(
+                ErrorKind::QuotaExceeded,
+                "the connection has used up its bytes",
+            ));
+        }
+        Ok(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     fn count(&self, counter: &AtomicU64, bytes: usize) {
@@ -160,17 +172,10 @@ impl Metered {
     }
 }
 
-fn exhausted() -> io::Error {
-    io::Error::new(ErrorKind::QuotaExceeded, "the connection has used up its bytes")
-}
-
 impl AsyncRead for Metered {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let left = usize::try_from(this.meter.left()).unwrap_or(usize::MAX);
-        if left == 0 {
-            return Poll::Ready(Err(exhausted()));
-        }
+        let left = this.meter.left()?;
         let before = buffer.filled().len();
         if left >= buffer.remaining() {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
@@ -189,10 +194,7 @@ impl AsyncRead for Metered {
 impl AsyncWrite for Metered {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let left = usize::try_from(this.meter.left()).unwrap_or(usize::MAX);
-        if left == 0 {
-            return Poll::Ready(Err(exhausted()));
-        }
+        let left = this.meter.left()?;
         let part = &bytes[..bytes.len().min(left)];
         let count = ready!(Pin::new(&mut this.stream).poll_write(context, part))?;
         this.meter.count(&this.meter.sent, count);

@@ -7,7 +7,7 @@ use crate::forward;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::Router;
-use crate::target::{Carriage, Target, TargetError};
+use crate::target::{Carriage, MAX_HEAD_BYTES, Target, TargetError};
 use crate::tunnel::{self, Opening};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -28,9 +28,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// Headers and bytes of a request's head at most.
+/// Headers of a request at most.
 const MAX_HEADERS: usize = 100;
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Why a request is refused (RFC 9209), for people and clients that look.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

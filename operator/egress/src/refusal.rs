@@ -94,6 +94,7 @@ impl Refusal {
             Self::Target(TargetError::Host(_)) | Self::Host(_) | Self::Address(_) | Self::Hello(_) => {
                 StatusCode::FORBIDDEN
             }
+            Self::Target(TargetError::HeadTooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Target(_) => StatusCode::BAD_REQUEST,
             Self::NoAddress | Self::ResolverFailed | Self::ConnectFailed | Self::UpstreamFailed => {
                 StatusCode::BAD_GATEWAY

@@ -5,6 +5,9 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Uri, request};
 use sallyport_policy::egress::{HostName, ParseHostError};
 
+/// Bytes of a request's head at most.
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+
 /// The port of `http` URLs.
 const HTTP: u16 = 80;
 
@@ -32,6 +35,9 @@ pub enum TargetError {
     /// What the client sent is not HTTP/1.
     #[error("this is not a well-formed HTTP/1.1 request, or its head is too large or too slow")]
     NotHttp,
+    /// More bytes of headers than allowed.
+    #[error("the request's head is larger than {MAX_HEAD_BYTES} bytes: send fewer or shorter headers")]
+    HeadTooLarge,
     /// A request as for a web server.
     #[error("this is a proxy: send CONNECT host:port, or a request whose URL begins with http://")]
     NotForProxy,
@@ -60,6 +66,7 @@ impl TargetError {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NotHttp => "not_http",
+            Self::HeadTooLarge => "head_too_large",
             Self::NotForProxy => "not_for_proxy",
             Self::Scheme => "bad_scheme",
             Self::Port => "bad_port",
@@ -79,6 +86,10 @@ impl Carriage {
     ///
     /// See [`TargetError`].
     pub fn of(head: &request::Parts) -> Result<Self, TargetError> {
+        // The parser's own bound is that of its buffer, which a single large read may exceed.
+        if head_bytes(head) > MAX_HEAD_BYTES {
+            return Err(TargetError::HeadTooLarge);
+        }
         let carriage = if head.method == Method::CONNECT {
             let framed = head.headers.get_all(CONTENT_LENGTH).iter().any(|value| value != "0");
             if framed || head.headers.contains_key(TRANSFER_ENCODING) {
@@ -96,6 +107,16 @@ impl Carriage {
         check_host_header(&head.headers, target, default_port)?;
         Ok(carriage)
     }
+}
+
+/// Bytes of the target and the headers, with what separates them.
+fn head_bytes(head: &request::Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    target + headers.sum::<usize>()
 }
 
 fn connect_target(uri: &Uri) -> Result<Target, TargetError> {

@@ -105,7 +105,7 @@ pub async fn run(mut client: TcpStream, opening: Opening, route: Route, mut entr
         carried = carry(&mut client, &mut upstream, &opening, watched) => match carried {
             Ok(()) => End::Completed,
             Err(Stop::Handshake) => End::HandshakeRefused,
-            Err(Stop::Io(_)) if meter.is_exhausted() => End::TooManyBytes,
+            Err(Stop::Io(_)) if meter.was_exceeded() => End::TooManyBytes,
             Err(Stop::Io(error)) => {
                 tracing::debug!(%error, "a tunnel broke");
                 End::Broken
