@@ -1,7 +1,10 @@
 //! Pods of the tests' own: started, looked at, and run programs in.
 
 use crate::{Cluster, Context, Failure, Result, eventually, objects::apply_json};
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
+use k8s_openapi::{
+    api::core::v1::{ContainerStatus, Pod},
+    apimachinery::pkg::apis::meta::v1::Status,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{AttachParams, ListParams, LogParams},
@@ -162,6 +165,14 @@ pub async fn ready(client: &Client, namespace: &str, name: &str) -> Result<Pod> 
         },
     )
     .await
+}
+
+/// What the kubelet says of a container of the pod, init containers included.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let init = status.init_container_statuses.iter().flatten();
+    init.chain(status.container_statuses.iter().flatten())
+        .find(|status| status.name == name)
 }
 
 /// Why a pod is not ready, as far as its container states say.

@@ -1,4 +1,5 @@
 //! Tests that stop the operator, or count what it does: they run one at a time and with nothing beside them.
 
+mod enforcement_off;
 mod resilience;
 mod uninstall;

@@ -6,6 +6,7 @@ mod bad_input;
 mod credentials;
 mod drift;
 mod egress;
+mod enforcement;
 mod escape;
 mod kstatus;
 mod quota;

@@ -147,7 +147,7 @@ async fn guard(common: Common, termination_log: &Path) -> Result<(), RunError> {
     match (waited, enforcement.mode) {
         (Ok(_), _) => tracing::info!("{said}"),
         (Err(_), EnforcementMode::Warn) => {
-            tracing::warn!("{said}; the class says Warn, so the server starts all the same")
+            tracing::warn!("{said}; the class says Warn, so the server starts all the same");
         }
         (Err(error), EnforcementMode::Required) => return Err(error.into()),
     }

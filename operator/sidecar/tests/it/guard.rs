@@ -163,7 +163,7 @@ async fn a_running_pod_that_opens_gets_no_more_calls_until_it_is_closed_again() 
         let sidecar = Running::start(policy, std::io::sink()).await;
         sidecar.until_ready().await;
 
-        let _open = TcpListener::bind(at).await.unwrap();
+        let reachable = TcpListener::bind(at).await.unwrap();
         let (status, report) = sidecar.admin("/enforcement").await;
         let report: EnforcementReport = serde_json::from_str(&report).unwrap();
         assert_eq!((status.as_u16(), report.verdict()), (200, Verdict::Reached));
@@ -177,7 +177,7 @@ async fn a_running_pod_that_opens_gets_no_more_calls_until_it_is_closed_again() 
             assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
         }
 
-        drop(_open);
+        drop(reachable);
         let (_, report) = sidecar.admin("/enforcement").await;
         assert!(report.contains(r#""verdict":"refused""#), "{report}");
         until("the pod gets calls again", async || {
