@@ -31,7 +31,7 @@ clippy: ## Lints, warnings are errors
 	cargo clippy --quiet --workspace --all-targets --features sallyport-e2e/cluster -- -D warnings
 
 crates-alone: ## The data plane depends on no Kubernetes client
-	@for crate in sallyport-policy sallyport-sidecar; do \
+	@for crate in sallyport-policy sallyport-core sallyport-sidecar sallyport-egress; do \
 	  if cargo tree --quiet --package $$crate --edges normal --invert kube >/dev/null 2>&1; then \
 	    echo "$$crate must not depend on kube" >&2; exit 1; fi; \
 	done; echo "data-plane crates are free of kube"

@@ -8,10 +8,12 @@
 
 mod addresses;
 mod audit;
+mod checks;
 mod handshakes;
 mod http;
 mod lifecycle;
 mod limits;
+mod properties;
 mod support;
 mod transparent;
 mod tunnels;
