@@ -413,7 +413,7 @@ fn deviations_are_listed() {
         total: 2,
         deviations: vec!["user-namespace: the nodes cannot".to_owned()],
     };
-    let (status, reason, message) = hardening(&posture);
+    let (status, reason, message) = details::hardening(&posture);
     assert_eq!(
         (status, reason, message.as_str()),
         (false, reasons::NODE_SUPPORT_MISSING, "user-namespace: the nodes cannot")
@@ -548,7 +548,7 @@ fn what_widens_an_endpoint_is_named_and_the_condition_is_absent_without_it() {
 fn a_deviation_that_no_node_causes_was_chosen() {
     let of = |deviations: &[&str]| {
         let deviations = deviations.iter().map(|&text| text.to_owned()).collect();
-        hardening(&Posture {
+        details::hardening(&Posture {
             deviations,
             ..Posture::default()
         })
