@@ -74,7 +74,7 @@ pub const RULES: &[Rule] = &[
         resource_names: &[],
         verbs: CHILD,
         scope: Scope::Namespaced,
-        reason: "fences the pods of each endpoint and closes each namespace that holds endpoints",
+        reason: "fences the pods of each endpoint, closes each namespace that holds endpoints, and finds others' policies that widen them",
     },
     Rule {
         group: "",
@@ -90,7 +90,7 @@ pub const RULES: &[Rule] = &[
         resource_names: &[],
         verbs: CHILD,
         scope: Scope::Namespaced,
-        reason: "hands the policy file to each endpoint's audit sidecar",
+        reason: "hands each endpoint's audit sidecar and egress gateway the file that each reads",
     },
     Rule {
         group: "",
@@ -98,7 +98,7 @@ pub const RULES: &[Rule] = &[
         resource_names: &[],
         verbs: CHILD,
         scope: Scope::Namespaced,
-        reason: "gives each endpoint its address inside the cluster",
+        reason: "gives each endpoint its address inside the cluster, and its egress gateway the one that servers are told",
     },
     Rule {
         group: "",
