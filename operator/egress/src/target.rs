@@ -8,8 +8,9 @@ use sallyport_policy::egress::{HostName, ParseHostError};
 /// Bytes of a request's head at most.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// The port of `http` URLs.
+/// The port of `http` URLs, and the one on which nothing but TLS is spoken.
 const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
 
 /// A host and its port, as a request names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub enum TargetError {
     /// Absolute form with another scheme than `http`.
     #[error("only http:// URLs are forwarded; for https:// send CONNECT host:443")]
     Scheme,
+    /// Plain HTTP to the port of TLS.
+    #[error("port 443 is for TLS: call an https:// URL, by CONNECT")]
+    PlainOnTlsPort,
     /// CONNECT without a port, or with one that is none.
     #[error("the port is missing or is none: write host:port")]
     Port,
@@ -69,6 +73,7 @@ impl TargetError {
             Self::HeadTooLarge => "head_too_large",
             Self::NotForProxy => "not_for_proxy",
             Self::Scheme => "bad_scheme",
+            Self::PlainOnTlsPort => "not_tls",
             Self::Port => "bad_port",
             Self::UserInfo => "user_info",
             Self::Host(ParseHostError::Address(_)) => "host_is_address",
@@ -132,7 +137,11 @@ fn absolute_target(uri: &Uri) -> Result<Target, TargetError> {
         Some(scheme) if *scheme == Scheme::HTTP => {}
         Some(_) => return Err(TargetError::Scheme),
     }
-    target(uri.authority().ok_or(TargetError::NotForProxy)?, Some(HTTP))
+    let target = target(uri.authority().ok_or(TargetError::NotForProxy)?, Some(HTTP))?;
+    if target.port == HTTPS {
+        return Err(TargetError::PlainOnTlsPort);
+    }
+    Ok(target)
 }
 
 fn target(authority: &Authority, default_port: Option<u16>) -> Result<Target, TargetError> {
@@ -235,6 +244,7 @@ mod tests {
             ("CONNECT", "http://api.example.com:443/", &[], "not_for_proxy"),
             ("GET", "https://api.example.com/", &[], "bad_scheme"),
             ("GET", "ftp://api.example.com/", &[], "bad_scheme"),
+            ("GET", "http://api.example.com:443/", &[], "not_tls"),
             ("CONNECT", "api.example.com", &[], "bad_port"),
             ("CONNECT", "api.example.com:0", &[], "bad_port"),
             ("CONNECT", "api.example.com:99999", &[], "bad_port"),

@@ -175,6 +175,14 @@ async fn a_name_without_answer_says_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_name_server_that_swallows_queries_for_ipv6_does_not_hide_ipv4() {
+    let lab = Lab::start().await;
+    lab.host().await;
+    lab.dns.swallow_aaaa();
+    lab.tunnel("api.example.com:443").await;
+}
+
+#[tokio::test]
 async fn an_answer_is_kept_for_its_bounded_time() {
     let lab = Lab::with(|file| file.resolver.min_ttl_seconds = 30).await;
     lab.host().await;

@@ -5,6 +5,7 @@ use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 
@@ -35,6 +36,7 @@ pub struct Dns {
     address: SocketAddr,
     scripts: Arc<Mutex<BTreeMap<Name, Vec<Vec<Answer>>>>>,
     queries: Arc<Mutex<BTreeMap<Name, usize>>>,
+    swallows_aaaa: Arc<AtomicBool>,
 }
 
 impl Dns {
@@ -44,6 +46,7 @@ impl Dns {
             address: socket.local_addr().unwrap(),
             scripts: Arc::default(),
             queries: Arc::default(),
+            swallows_aaaa: Arc::default(),
         };
         let server = dns.clone();
         tokio::spawn(async move {
@@ -73,6 +76,11 @@ impl Dns {
             .insert(fqdn(name), answers.into_iter().collect());
     }
 
+    /// Leaves AAAA queries without an answer from now on.
+    pub fn swallow_aaaa(&self) {
+        self.swallows_aaaa.store(true, Ordering::Relaxed);
+    }
+
     /// Queries for `name` so far.
     pub fn queries(&self, name: &str) -> usize {
         self.queries
@@ -87,6 +95,9 @@ impl Dns {
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let query = Message::from_vec(query).unwrap();
         let question = query.queries.first().unwrap().clone();
+        if question.query_type() == RecordType::AAAA && self.swallows_aaaa.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut answer = Message::response(query.metadata.id, OpCode::Query);
         answer.add_query(question.clone());
         answer.metadata.recursion_available = true;
