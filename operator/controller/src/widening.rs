@@ -4,7 +4,7 @@ use crate::{context::Context, error::Error};
 use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::{Api, ResourceExt, api::ListParams};
 use sallyport_api::labels;
-use sallyport_render::{ValidatedEndpoint, Widening, is_foreign, widenings};
+use sallyport_render::{ValidatedEndpoint, Widening, may_widen, widenings};
 use std::collections::BTreeMap;
 
 /// The policies of the endpoint's namespace that open more than it says.
@@ -17,7 +17,7 @@ pub async fn find(context: &Context, endpoint: &ValidatedEndpoint) -> Result<Vec
     let listed = api.list(&ListParams::default()).await;
     let policies = listed.map_err(|source| failed("NetworkPolicy", source))?.items;
     // Most namespaces hold the operator's alone, and then there is no need to know the pods.
-    if !policies.iter().any(|policy| is_foreign(endpoint, policy)) {
+    if !policies.iter().any(|policy| may_widen(endpoint, policy)) {
         return Ok(vec![]);
     }
     let mut pods = pod_labels(context, endpoint, labels::ENDPOINT).await?;

@@ -37,7 +37,7 @@ pub use gateway::GatewayChildren;
 pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
 pub use sallyport_policy::{Network, ParseNetworkError};
 pub use validate::{ValidateError, validate};
-pub use widening::{Widening, is_foreign, widenings};
+pub use widening::{Widening, may_widen, widenings};
 
 use metadata::Part;
 

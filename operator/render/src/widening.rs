@@ -44,11 +44,19 @@ impl fmt::Display for Widening {
     }
 }
 
-/// Whether `policy` is one of the operator's in a namespace that holds the endpoint: they open what endpoints say.
-pub fn is_foreign(endpoint: &ValidatedEndpoint, policy: &NetworkPolicy) -> bool {
+/// Whether `policy`, of the endpoint's namespace, may be about its pods and is not the operator's.
+///
+/// Policies that ask for another endpoint's pods are not about this one's, as other endpoints' own are not.
+pub fn may_widen(endpoint: &ValidatedEndpoint, policy: &NetworkPolicy) -> bool {
     let own = [Part::Server, Part::Gateway].map(|part| part.name(endpoint));
     let name = policy.metadata.name.as_deref().unwrap_or_default();
-    !own.iter().any(|own| own == name) && ![labels::FENCE, labels::GATEWAY_FENCE].contains(&name)
+    let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
+    let asked = selector.and_then(|selector| selector.match_labels.as_ref());
+    let of_another = [Part::Server, Part::Gateway].iter().any(|part| {
+        let value = asked.and_then(|labels| labels.get(part.pod_label()));
+        value.is_some_and(|value| *value != endpoint.name)
+    });
+    !of_another && !own.iter().any(|own| own == name) && ![labels::FENCE, labels::GATEWAY_FENCE].contains(&name)
 }
 
 /// The policies among `policies`, all those of the endpoint's namespace, that widen it, by name.
@@ -60,7 +68,7 @@ pub fn widenings(endpoint: &ValidatedEndpoint, policies: &[NetworkPolicy], pods:
     let gateway =
         crate::gateway::file_of(endpoint).map(|file| (Part::Gateway, fences::gateway_policy(endpoint, &file)));
     let own: Vec<_> = server.into_iter().chain(gateway).collect();
-    let foreign = policies.iter().filter(|policy| is_foreign(endpoint, policy));
+    let foreign = policies.iter().filter(|policy| may_widen(endpoint, policy));
     let mut widenings: Vec<_> = foreign
         .filter_map(|policy| {
             let theirs = policy.spec.as_ref()?;
