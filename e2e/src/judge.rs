@@ -156,18 +156,17 @@ pub fn judge(mut records: Vec<Record>) -> Verdict {
 
 /// Whether the pod's own policy or its namespace's fence isolates it in both directions.
 fn is_fenced(pod: &Pod, policies: &BTreeMap<Key, Policy>) -> bool {
-    let names = pod
+    let own = pod.labels.get(labels::ENDPOINT).cloned();
+    let gateway = pod
         .labels
-        .get(labels::ENDPOINT)
-        .map(String::as_str)
-        .into_iter()
-        .chain([labels::FENCE]);
+        .get(labels::EGRESS_OF)
+        .map(|endpoint| labels::gateway_of(endpoint));
+    let fences = [labels::FENCE, labels::GATEWAY_FENCE].map(str::to_owned);
+    let names = own.into_iter().chain(gateway).chain(fences);
     names
         .filter_map(|name| {
-            policies.get(&Key {
-                namespace: pod.key.namespace.clone(),
-                name: name.to_owned(),
-            })
+            let namespace = pod.key.namespace.clone();
+            policies.get(&Key { namespace, name })
         })
         .any(|policy| policy.both_directions && selects(&policy.selector, &pod.labels))
 }
@@ -219,6 +218,35 @@ mod tests {
             selector: serde_json::from_value(selector).unwrap(),
             both_directions,
         })
+    }
+
+    #[test]
+    fn a_gateways_pod_needs_fences_of_its_own() {
+        let gateway = || {
+            Change::Pod(Pod {
+                key: key("demo-egress-1"),
+                labels: [(labels::EGRESS_OF.to_owned(), "demo".to_owned())].into(),
+                runs: true,
+            })
+        };
+        let own_policy = || {
+            policy(
+                "demo-egress",
+                json!({ "matchLabels": { labels::EGRESS_OF: "demo" } }),
+                true,
+            )
+        };
+        let exists = json!({ "matchExpressions": [{ "key": labels::EGRESS_OF, "operator": "Exists" }] });
+        assert_eq!(violations(vec![own_policy(), gateway()]), 0);
+        assert_eq!(
+            violations(vec![policy(labels::GATEWAY_FENCE, exists, true), gateway()]),
+            0
+        );
+        assert_eq!(
+            violations(vec![own(), fence(), gateway()]),
+            1,
+            "the server's do not select it"
+        );
     }
 
     fn own() -> Change {

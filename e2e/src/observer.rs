@@ -37,7 +37,8 @@ pub async fn observe(client: Client, stop: impl Future<Output = ()>, started: im
     let (sender, mut receiver) = unbounded_channel();
     let pods = Api::<v1::Pod>::all(client.clone());
     let policies = Api::<NetworkPolicy>::all(client);
-    let selector = labels::ENDPOINT.to_owned();
+    // Servers and egress gateways alike.
+    let selector = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
     let from_pods = list(&pods, Some(&selector), &sender, describe_pod).await?;
     let from_policies = list(&policies, None, &sender, describe_policy).await?;
     send(&sender, from_pods.max(from_policies), Change::Started)?;
