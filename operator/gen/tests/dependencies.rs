@@ -32,7 +32,12 @@ fn dependencies(package: &str) -> Vec<String> {
 
 #[test]
 fn the_data_plane_is_built_without_a_kubernetes_client() {
-    for package in ["sallyport-policy", "sallyport-core", "sallyport-sidecar", "sallyport-egress"] {
+    for package in [
+        "sallyport-policy",
+        "sallyport-core",
+        "sallyport-sidecar",
+        "sallyport-egress",
+    ] {
         let dependencies = dependencies(package);
         assert!(dependencies.iter().any(|name| name == "serde"), "{package} is listed");
         let kubernetes: Vec<_> = dependencies
