@@ -214,8 +214,8 @@ fn not_begun() -> Finding {
 
 /// What a guard did last; while it tries again, what it did before.
 fn guarded(status: &ContainerStatus) -> Finding {
-    let states = [&status.state, &status.last_state];
-    let ended = states.into_iter().flatten().find_map(|state| state.terminated.as_ref());
+    let ends = [&status.state, &status.last_state];
+    let ended = ends.into_iter().flatten().find_map(|state| state.terminated.as_ref());
     match ended {
         None => Finding::Unproven("its guard is measuring".to_owned()),
         Some(ended) if ended.exit_code == 0 => Finding::Unproven("its audit sidecar does not run yet".to_owned()),

@@ -197,20 +197,20 @@ fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointSta
     compute(old, GENERATION, observed, Timestamp::from_second(second).unwrap())
 }
 
-fn measured(proven: usize, open: usize) -> Option<Enforcement> {
-    Some(Enforcement::Measured {
+fn measured(proven: usize, open: usize) -> Enforcement {
+    Enforcement::Measured {
         pods: 2,
         proven,
         open,
         unwitnessed: 0,
         asked: true,
         obstacle: Some("pod demo-1: why not".to_owned()),
-    })
+    }
 }
 
 fn well() -> Case {
     Case {
-        enforcement: measured(2, 0),
+        enforcement: Some(measured(2, 0)),
         status: replicas(2, 2, 2, 2, &progressing("True", "NewReplicaSetAvailable")),
         server: true,
         ..Case::default()
@@ -232,6 +232,7 @@ fn kstatus(status: &McpEndpointStatus) -> &'static str {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn each_situation_has_its_reason_and_its_kstatus() {
     let pull = Diagnosis {
         reason: reasons::CONTAINER_NOT_STARTING,
@@ -425,7 +426,7 @@ fn served() -> Case {
     Case {
         status: replicas(2, 2, 2, 2, &progressing("True", "NewReplicaSetAvailable")),
         server: true,
-        enforcement: measured(2, 0),
+        enforcement: Some(measured(2, 0)),
         ..Case::default()
     }
 }
@@ -572,38 +573,41 @@ fn an_endpoint_is_ready_only_when_its_pods_are_proven_closed_unless_its_class_on
     let starting = replicas(2, 2, 2, 0, &progressing("True", "ReplicaSetUpdated"));
     let table = [
         (
-            measured(2, 0),
+            Some(measured(2, 0)),
             None,
             ("True", reasons::ENFORCED),
             (reasons::READY, "Current"),
         ),
         (
-            measured(1, 0),
+            Some(measured(1, 0)),
             None,
             ("Unknown", reasons::NOT_MEASURED),
             (reasons::NOT_MEASURED, "InProgress"),
         ),
         (
-            measured(1, 1),
+            Some(measured(1, 1)),
             None,
             ("False", reasons::NOT_ENFORCED),
             (reasons::NOT_ENFORCED, "InProgress"),
         ),
         (
-            measured(0, 1),
+            Some(measured(0, 1)),
             Some(starting),
             ("False", reasons::NOT_ENFORCED),
             (reasons::NOT_ENFORCED, "InProgress"),
         ),
         (
-            measured(0, 1),
+            Some(measured(0, 1)),
             Some(overdue),
             ("False", reasons::NOT_ENFORCED),
             (reasons::NOT_ENFORCED, "Failed"),
         ),
     ];
     for (enforcement, rollout, enforced, (reason, expected)) in table {
-        let mut case = Case { enforcement, ..well() };
+        let mut case = Case {
+            enforcement: Some(enforcement),
+            ..well()
+        };
         case.status = rollout.unwrap_or(case.status);
         let status = computed(&McpEndpointStatus::default(), &case, 1);
         let (said, why) = told(&status, types::NETWORK_ENFORCED);
