@@ -619,7 +619,7 @@ async fn a_pod_that_opens_is_told_of_and_a_silent_canary_is_doubted_only_after_a
     operator.quiet().await;
     assert!(is(&api, "NetworkEnforced", "True", "Enforced"));
     operator.open.store(true, Ordering::Relaxed);
-    sleep(Duration::from_secs(7 * 60)).await;
+    sleep(Duration::from_mins(7)).await;
     assert!(is(&api, "NetworkEnforced", "False", "NotEnforced"));
     assert!(is(&api, "Ready", "False", "NotEnforced"));
     let message = condition(&api, ENDPOINT, "Ready").unwrap()["message"].clone();
@@ -636,7 +636,7 @@ async fn a_pod_that_opens_is_told_of_and_a_silent_canary_is_doubted_only_after_a
     sleep(Duration::from_secs(30)).await;
     assert!(is(&api, "Ready", "True", "Ready"));
     let before = api.writes().len();
-    sleep(Duration::from_secs(20 * 60)).await;
+    sleep(Duration::from_mins(20)).await;
     assert_eq!(
         paths(&api.writes()[before..]),
         [""; 0],

@@ -41,14 +41,6 @@ pub(crate) const SIDECAR_AMOUNTS: Amounts = Amounts {
     ephemeral_storage_bytes: 64 << 20,
 };
 
-/// What the guard may use. It has ended before the others start, and asks for no more than the sidecar alone, so that it
-/// adds nothing to what the pod can use.
-const GUARD_AMOUNTS: Amounts = Amounts {
-    cpu_milli: 100,
-    memory_bytes: 64 << 20,
-    ephemeral_storage_bytes: 16 << 20,
-};
-
 /// What the server container may use. The kubelet counts writable directories against the disk of the containers, so
 /// they are added; otherwise a server that fills them within their limits would be evicted.
 pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
@@ -60,7 +52,8 @@ pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
         }
 }
 
-/// The guard: runs to its end before anything else starts.
+/// The guard: runs to its end before anything else starts. It may use what the sidecar may, which does not run yet, so that
+/// it adds nothing to what the pod can use.
 pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
     Container {
         name: GUARD.to_owned(),
@@ -72,7 +65,7 @@ pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
             format!("{MOUNT_PATH}/{FILE_NAME}"),
         ]),
         volume_mounts: Some(vec![config::mount()]),
-        resources: Some(GUARD_AMOUNTS.requirements()),
+        resources: Some(SIDECAR_AMOUNTS.requirements()),
         ..hardened(GUARD_ID)
     }
 }

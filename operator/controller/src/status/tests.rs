@@ -573,31 +573,31 @@ fn an_endpoint_is_ready_only_when_its_pods_are_proven_closed_unless_its_class_on
     let starting = replicas(2, 2, 2, 0, &progressing("True", "ReplicaSetUpdated"));
     let table = [
         (
-            Some(measured(2, 0)),
+            measured(2, 0),
             None,
             ("True", reasons::ENFORCED),
             (reasons::READY, "Current"),
         ),
         (
-            Some(measured(1, 0)),
+            measured(1, 0),
             None,
             ("Unknown", reasons::NOT_MEASURED),
             (reasons::NOT_MEASURED, "InProgress"),
         ),
         (
-            Some(measured(1, 1)),
+            measured(1, 1),
             None,
             ("False", reasons::NOT_ENFORCED),
             (reasons::NOT_ENFORCED, "InProgress"),
         ),
         (
-            Some(measured(0, 1)),
+            measured(0, 1),
             Some(starting),
             ("False", reasons::NOT_ENFORCED),
             (reasons::NOT_ENFORCED, "InProgress"),
         ),
         (
-            Some(measured(0, 1)),
+            measured(0, 1),
             Some(overdue),
             ("False", reasons::NOT_ENFORCED),
             (reasons::NOT_ENFORCED, "Failed"),

@@ -154,8 +154,8 @@ fn the_class_decides_about_names_and_enforcement() {
     assert!(matches!(validated(names(), class(json!({}))), Err(E::ClassDns)));
     assert!(validated(names(), allowing).is_ok());
 
-    let named = with("/spec/className", json!("absent"));
-    let missing = validated(named, ClassFact::Missing).unwrap_err();
+    let absent = with("/spec/className", json!("absent"));
+    let missing = validated(absent, ClassFact::Missing).unwrap_err();
     assert!(missing.to_string().contains("className \"absent\""), "{missing}");
 }
 
