@@ -113,15 +113,15 @@ async fn a_class_that_is_missing_stalls_its_endpoints_until_it_is_there() -> Res
         println!("{message}");
         assert!(message.contains(&class), "{message}");
 
-        let classes = Api::<McpEndpointClass>::all(client.clone());
+        let api = Api::<McpEndpointClass>::all(client.clone());
         let object = json!({
             "apiVersion": "sallyport.dev/v1alpha1", "kind": "McpEndpointClass",
             "metadata": { "name": class }, "spec": { "networkEnforcement": "Warn" },
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).validation_strict();
-        classes.patch(&class, &parameters, &Patch::Apply(object)).await?;
+        api.patch(&class, &parameters, &Patch::Apply(object)).await?;
         let ready = endpoint::ready(client, &scene.namespace, "classed").await;
-        classes.delete(&class, &DeleteParams::default()).await?;
+        api.delete(&class, &DeleteParams::default()).await?;
         ready?;
         endpoint::condition(client, &scene.namespace, "classed", stalled).await?;
         Ok(())

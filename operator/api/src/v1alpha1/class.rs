@@ -1,6 +1,9 @@
 //! `McpEndpointClass` v1alpha1: what the platform decides for all endpoints that name it.
 
-#![allow(clippy::duplicated_attributes, reason = "two columns of one type are not one attribute twice")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "two columns of one type are not one attribute twice"
+)]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
