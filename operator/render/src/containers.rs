@@ -27,7 +27,7 @@ pub(crate) const SIDECAR_ID: i64 = 65531;
 pub(crate) const CREDENTIALS_PATH: &str = "/var/run/secrets/sallyport";
 
 /// Seconds between a pod's end being decided and the server being told to stop: as long as callers take to learn of it.
-/// The sidecar stops only after the server, so until then it serves as before.
+/// Meanwhile the sidecar, which stops only after the server, serves on and sends callers to other pods.
 const STOP_DELAY_SECONDS: i64 = 5;
 
 /// What the audit sidecar may use.
@@ -67,6 +67,11 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
+        // SIGTERM comes only after the server has stopped; this comes as soon as the pod's end is decided.
+        lifecycle: Some(before_stop(LifecycleHandler {
+            http_get: Some(admin("/drain")),
+            ..LifecycleHandler::default()
+        })),
         volume_mounts: Some(vec![VolumeMount {
             name: POLICY_VOLUME.to_owned(),
             mount_path: MOUNT_PATH.to_owned(),
@@ -103,15 +108,12 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         env: (!env.is_empty()).then_some(env),
         startup_probe: Some(probe("/upstream/startup", Every::Seconds(2), Failures(90))),
         liveness_probe: Some(probe("/upstream/live", Every::Seconds(10), Failures(3))),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: STOP_DELAY_SECONDS,
-                }),
-                ..LifecycleHandler::default()
+        lifecycle: Some(before_stop(LifecycleHandler {
+            sleep: Some(SleepAction {
+                seconds: STOP_DELAY_SECONDS,
             }),
-            ..Lifecycle::default()
-        }),
+            ..LifecycleHandler::default()
+        })),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         resources: Some(server_amounts(endpoint).requirements()),
         ..hardened(SERVER_ID)
@@ -181,14 +183,26 @@ struct Failures(i32);
 
 fn probe(path: &str, Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
     Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::Int(i32::from(SIDECAR_ADMIN_PORT)),
-            ..HTTPGetAction::default()
-        }),
+        http_get: Some(admin(path)),
         period_seconds: Some(period),
         failure_threshold: Some(threshold),
         timeout_seconds: Some(3),
         ..Probe::default()
+    }
+}
+
+/// What the kubelet asks the sidecar.
+fn admin(path: &str) -> HTTPGetAction {
+    HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::Int(i32::from(SIDECAR_ADMIN_PORT)),
+        ..HTTPGetAction::default()
+    }
+}
+
+fn before_stop(handler: LifecycleHandler) -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(handler),
+        ..Lifecycle::default()
     }
 }

@@ -1,7 +1,7 @@
 //! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is, metrics.
 
 use crate::audit::Journal;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Drain, DrainControl, Phase};
 use crate::metrics::{self, Metrics};
 use crate::server::{ServerState, ServerWatch};
 use bytes::Bytes;
@@ -17,6 +17,8 @@ pub struct Admin {
     pub journal: Journal,
     /// Whether the sidecar stops.
     pub drain: Drain,
+    /// Makes it get ready to.
+    pub control: DrainControl,
     /// What is known of the server.
     pub server: ServerWatch,
     /// What is counted.
@@ -35,11 +37,20 @@ impl Admin {
             "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
             "/server" => self.server_info(),
             "/metrics" => self.metrics(),
+            "/drain" => self.leave(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "served are /healthz /readyz /upstream/startup /upstream/live /server /metrics\n",
+                "served are /healthz /readyz /upstream/startup /upstream/live /server /metrics /drain\n",
             ),
         }
+    }
+
+    /// The kubelet asks for it as soon as the pod's end is decided, long before SIGTERM: a native sidecar is told to stop
+    /// only after the server has stopped. A GET, because the kubelet's hooks know no other method.
+    fn leave(&self) -> Response<Full<Bytes>> {
+        tracing::info!("the pod's end is decided");
+        self.control.advance(Phase::Leaving);
+        text(StatusCode::OK, "callers are asked to go elsewhere\n")
     }
 
     fn health(&self) -> Result<(), String> {

@@ -60,7 +60,7 @@ pub struct Sidecar {
     journal: Journal,
     journal_thread: JournalThread,
     metrics: Arc<Metrics>,
-    control: Arc<DrainControl>,
+    control: DrainControl,
     drain: Drain,
 }
 
@@ -94,7 +94,7 @@ impl Sidecar {
             journal,
             journal_thread,
             metrics,
-            control: Arc::new(control),
+            control,
             drain,
         })
     }
@@ -122,6 +122,7 @@ impl Sidecar {
             Admin {
                 journal: self.journal.clone(),
                 drain: self.drain.clone(),
+                control: self.control.clone(),
                 server: watch,
                 metrics: self.metrics.clone(),
             },
