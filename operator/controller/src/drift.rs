@@ -214,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn claims_of_others_and_of_own_replacements_are_dropped() {
+        let others = json!([
+            {"manager": "evil", "operation": "Update", "fieldsV1": {"f:spec": {"f:serviceAccount": {}}}},
+            {"manager": "sallyport", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}},
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {}},
+        ]);
+        let mut metadata = metadata(&others);
+        assert_eq!(
+            foreign(&metadata).managers,
+            BTreeSet::from(["evil".to_owned(), "sallyport".to_owned()])
+        );
+        drop_foreign(&mut metadata);
+        assert!(foreign(&metadata).is_empty());
+        assert_eq!(metadata.managed_fields.unwrap().len(), 2);
+    }
+
+    #[test]
     fn the_manager_is_named() {
         let others = json!([
             {"manager": "a", "operation": "Update", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:x": {}}}},
