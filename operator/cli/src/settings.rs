@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use sallyport_api::labels;
-use sallyport_render::{Facts, NodeFeatures, Settings};
+use sallyport_render::{Amounts, Facts, NodeFeatures, Settings};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Options that stand for the operator's configuration and the cluster's state.
@@ -48,6 +48,7 @@ impl Assumed {
     pub fn settings(&self) -> Settings {
         Settings {
             sidecar_image: self.sidecar_image.clone(),
+            sidecar_amounts: Amounts::SIDECAR,
             priority_class: self.priority_class.clone(),
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.operator_namespace.clone(),

@@ -30,13 +30,6 @@ pub(crate) const CREDENTIALS_PATH: &str = "/var/run/secrets/sallyport";
 /// Meanwhile the sidecar, which stops only after the server, serves on and sends callers to other pods.
 const STOP_DELAY_SECONDS: i64 = 5;
 
-/// What the audit sidecar may use.
-pub(crate) const SIDECAR_AMOUNTS: Amounts = Amounts {
-    cpu_milli: 100,
-    memory_bytes: 128 << 20,
-    ephemeral_storage_bytes: 64 << 20,
-};
-
 /// What the server container may use. The kubelet counts writable directories against the disk of the containers, so
 /// they are added; otherwise a server that fills them within their limits would be evicted.
 pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
@@ -78,7 +71,7 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             read_only: Some(true),
             ..VolumeMount::default()
         }]),
-        resources: Some(SIDECAR_AMOUNTS.requirements()),
+        resources: Some(endpoint.settings.sidecar_amounts.requirements()),
         ..hardened(SIDECAR_ID)
     }
 }

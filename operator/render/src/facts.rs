@@ -1,5 +1,6 @@
 //! What rendering needs besides the endpoint itself.
 
+use crate::Amounts;
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// How the operator was configured. The same for every endpoint.
@@ -7,6 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 pub struct Settings {
     /// Image of the audit sidecar, by digest.
     pub sidecar_image: String,
+    /// What the audit sidecar may use.
+    pub sidecar_amounts: Amounts,
     /// PriorityClass of every endpoint pod; the namespace's quota is scoped to it.
     pub priority_class: String,
     /// DNS domain of the cluster, as in `cluster.local`.

@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use pretty_assertions::assert_eq;
-use sallyport_render::{Facts, NodeFeatures, Settings, render, validate};
+use sallyport_render::{Amounts, Facts, NodeFeatures, Settings, render, validate};
 use serde_json::{Value, json};
 
 const GENERATION: i64 = 3;
@@ -33,6 +33,7 @@ fn endpoint() -> McpEndpoint {
 fn settings() -> Settings {
     Settings {
         sidecar_image: format!("registry.example/sidecar@sha256:{}", "a".repeat(64)),
+        sidecar_amounts: Amounts::SIDECAR,
         priority_class: "sallyport-endpoint".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         operator_namespace: "sallyport-system".to_owned(),
