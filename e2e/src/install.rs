@@ -16,20 +16,28 @@ pub const OPERATOR_USER: &str = "system:serviceaccount:sallyport-system:sallypor
 
 const SEALED_SECRETS: &str = include_str!("../fixtures/sealed-secrets.yaml");
 
-/// Installs or upgrades the operator with the repository's chart, and waits until it runs.
+/// The tests' own values: twenty endpoints have to fit on a node with two cores.
+pub const SMALL: &[&str] = &["sidecar.resources.cpu=50m"];
+
+/// Installs or upgrades the operator with the repository's chart and further `values`, and waits until it runs.
 ///
 /// # Errors
 ///
 /// When Helm fails.
-pub async fn operator(cluster: &Cluster) -> Result<()> {
+pub async fn operator(cluster: &Cluster, values: &[&str]) -> Result<()> {
     let (operator, sidecar) = (cluster.images.parts("operator")?, cluster.images.parts("sidecar")?);
-    let values = [
+    let images = [
         format!("image.repository={}", operator.repository),
         format!("image.digest={}", operator.digest),
         format!("sidecar.image.repository={}", sidecar.repository),
         format!("sidecar.image.digest={}", sidecar.digest),
-    ]
-    .join(",");
+    ];
+    let values = images
+        .iter()
+        .map(String::as_str)
+        .chain(values.iter().copied())
+        .collect::<Vec<_>>()
+        .join(",");
     let chart = checkout().join("charts/sallyport");
     let chart = chart.to_str().context("the checkout's path is not UTF-8")?;
     let helm = [

@@ -53,7 +53,7 @@ async fn demo() -> Result<()> {
     chapter("The operator");
     step(
         "install the operator by Helm into sallyport-system",
-        install::operator(&cluster),
+        install::operator(&cluster, &[]),
     )
     .await?;
 
@@ -228,10 +228,6 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
         if hardened.succeeded || !plain.succeeded {
             wrong.push(attempt.title);
         }
-        let verdict = |outcome: &attempts::Outcome| {
-            let word = if outcome.succeeded { "SUCCEEDS" } else { "refused" };
-            format!("{word}: {}", short(&outcome.detail, 60))
-        };
         rows.push([attempt.title.to_owned(), verdict(&hardened), verdict(&plain)]);
     }
     table(["attempt", "hardened", "plain Deployment"], &rows);
@@ -243,6 +239,15 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
         "not as it should be: {}. Does the cluster's CNI enforce NetworkPolicies?",
         wrong.join("; ")
     )))
+}
+
+/// How an attempt went, in a few words: of a refusal the error's code, of a success what it brought.
+fn verdict(outcome: &attempts::Outcome) -> String {
+    if outcome.succeeded {
+        return format!("SUCCEEDS: {}", short(&outcome.detail, 50));
+    }
+    let code = outcome.detail.split_whitespace().next().unwrap_or_default();
+    format!("refused: {}", code.trim_end_matches(':'))
 }
 
 /// Shows who reached the host outside.
