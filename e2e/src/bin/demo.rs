@@ -1,6 +1,7 @@
 //! The whole way once: a cluster, the operator, one hardened endpoint, an audited call, a refused escape.
 //!
-//! `CLUSTER=current REGISTRY=registry.example/team` uses the current kubeconfig's cluster instead of a local one.
+//! `CLUSTER=current REGISTRY=registry.example/team` uses the current kubeconfig's cluster instead of a local one;
+//! `REGISTRY_PULLED_AS` is how that cluster's nodes name the registry, if differently.
 
 use sallyport_api::{McpEndpoint, conditions};
 use sallyport_e2e::{
@@ -94,8 +95,9 @@ async fn current() -> Result<Cluster> {
         "CLUSTER=current needs REGISTRY=registry.example/team: a registry that you may push to and the cluster's nodes pull from",
     )?;
     chapter("Images");
-    let arguments = [&["images", "push", "--registry", &registry], IMAGES.as_slice()].concat();
-    let pushed = Tool::find()?.run_shown(&arguments).await?;
+    let pulled_as = env::var("REGISTRY_PULLED_AS").unwrap_or_else(|_| registry.clone());
+    let push = ["images", "push", "--registry", &registry, "--pulled-as", &pulled_as];
+    let pushed = Tool::find()?.run_shown(&[push.as_slice(), &IMAGES].concat()).await?;
     Cluster::current(Images::parse(&pushed)?).await
 }
 
@@ -225,7 +227,9 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
     for attempt in attempts(&stage.targets) {
         let hardened = attempts::make(agent, &stage.hardened, &attempt).await?;
         let plain = attempts::make(agent, &stage.plain, &attempt).await?;
-        if hardened.succeeded || !plain.succeeded {
+        // In a cluster of one's own something else may refuse the plain Deployment; in the local one nothing does.
+        let local = cluster.kubeconfig().is_some();
+        if hardened.succeeded || (local && !plain.succeeded) {
             wrong.push(attempt.title);
         }
         rows.push([attempt.title.to_owned(), verdict(&hardened), verdict(&plain)]);
