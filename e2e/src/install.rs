@@ -87,7 +87,7 @@ pub async fn sealed_secrets(cluster: &Cluster) -> Result<()> {
     available(cluster, "kube-system", "sealed-secrets-controller").await
 }
 
-/// Waits until a Deployment has all its replicas available.
+/// Waits until all replicas of a Deployment are of its present spec and available, and no others are left.
 ///
 /// # Errors
 ///
@@ -101,13 +101,20 @@ pub async fn available(cluster: &Cluster, namespace: &str, name: &str) -> Result
             let deployment = api.get(name).await?;
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let status = deployment.status.unwrap_or_default();
-            let available = status.available_replicas.unwrap_or_default();
+            let (all, updated, available) = (status.replicas, status.updated_replicas, status.available_replicas);
             let observed = status.observed_generation == deployment.metadata.generation;
-            if observed && available >= wanted && status.updated_replicas.unwrap_or_default() >= wanted {
-                Ok(())
-            } else {
-                Err(Failure::new(format!("{available} of {wanted} replicas are available")))
+            if observed
+                && [all, updated, available]
+                    .iter()
+                    .all(|count| count.unwrap_or_default() == wanted)
+            {
+                return Ok(());
             }
+            Err(Failure::new(format!(
+                "of {wanted} replicas {} are updated and {} available",
+                updated.unwrap_or_default(),
+                available.unwrap_or_default()
+            )))
         },
     )
     .await
