@@ -118,9 +118,10 @@ async fn kill_operators(scene: &Scene) -> Result<()> {
 
 /// Ends the operator's process by SIGKILL, which leaves it no time to give its lease back.
 async fn kill_process(scene: &Scene, operator: &Pod) -> Result<()> {
-    let Place::Local { name, .. } = &scene.cluster.place else {
+    let Place::Local { name, state } = &scene.cluster.place else {
         return Err(Failure::new("processes can be killed in a local cluster only"));
     };
+    let ctr = state.join("bin/ctr").display().to_string();
     let statuses = operator
         .status
         .as_ref()
@@ -131,12 +132,8 @@ async fn kill_process(scene: &Scene, operator: &Pod) -> Result<()> {
             .as_deref()
             .and_then(|id| id.strip_prefix("containerd://"));
         let id = id.context("a running container has an id")?;
-        let kill = [
-            "exec",
-            "--name",
-            name,
-            "--",
-            "ctr",
+        let tasks = [
+            &ctr,
             "--namespace",
             "k8s.io",
             "tasks",
@@ -145,6 +142,7 @@ async fn kill_process(scene: &Scene, operator: &Pod) -> Result<()> {
             "SIGKILL",
             id,
         ];
+        let kill = [&["exec", "--name", name, "--"], tasks.as_slice()].concat();
         scene.cluster.tool.run(&kill).await?;
     }
     Ok(())
