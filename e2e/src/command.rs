@@ -31,7 +31,9 @@ pub async fn run_shown(mut command: Command) -> Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
     let line = show(&command);
-    let output = command.output().await.context(format!("start {line}"))?;
+    // Not `output`, which captures standard error whatever was asked for.
+    let child = command.spawn().context(format!("start {line}"))?;
+    let output = child.wait_with_output().await.context(format!("run {line}"))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {

@@ -16,23 +16,31 @@ pub const OPERATOR_USER: &str = "system:serviceaccount:sallyport-system:sallypor
 
 const SEALED_SECRETS: &str = include_str!("../fixtures/sealed-secrets.yaml");
 
-/// Installs or upgrades the operator with the repository's chart, and waits until it runs.
+/// The tests' own values: twenty endpoints have to fit on a node with two cores.
+pub const SMALL: &[&str] = &["sidecar.resources.cpu=50m"];
+
+/// Installs or upgrades the operator with the repository's chart and further `values`, and waits until it runs.
 ///
 /// # Errors
 ///
 /// When Helm fails.
-pub async fn operator(cluster: &Cluster) -> Result<()> {
+pub async fn operator(cluster: &Cluster, values: &[&str]) -> Result<()> {
     let [operator, sidecar, egress] = ["operator", "sidecar", "egress"].map(|name| cluster.images.parts(name));
     let (operator, sidecar, egress) = (operator?, sidecar?, egress?);
-    let values = [
+    let images = [
         format!("image.repository={}", operator.repository),
         format!("image.digest={}", operator.digest),
         format!("sidecar.image.repository={}", sidecar.repository),
         format!("sidecar.image.digest={}", sidecar.digest),
         format!("egress.image.repository={}", egress.repository),
         format!("egress.image.digest={}", egress.digest),
-    ]
-    .join(",");
+    ];
+    let values = images
+        .iter()
+        .map(String::as_str)
+        .chain(values.iter().copied())
+        .collect::<Vec<_>>()
+        .join(",");
     let chart = checkout().join("charts/sallyport");
     let chart = chart.to_str().context("the checkout's path is not UTF-8")?;
     let helm = [
@@ -82,7 +90,7 @@ pub async fn sealed_secrets(cluster: &Cluster) -> Result<()> {
     available(cluster, "kube-system", "sealed-secrets-controller").await
 }
 
-/// Waits until a Deployment has all its replicas available.
+/// Waits until all replicas of a Deployment are of its present spec and available, and no others are left.
 ///
 /// # Errors
 ///
@@ -96,13 +104,20 @@ pub async fn available(cluster: &Cluster, namespace: &str, name: &str) -> Result
             let deployment = api.get(name).await?;
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let status = deployment.status.unwrap_or_default();
-            let available = status.available_replicas.unwrap_or_default();
+            let (all, updated, available) = (status.replicas, status.updated_replicas, status.available_replicas);
             let observed = status.observed_generation == deployment.metadata.generation;
-            if observed && available >= wanted && status.updated_replicas.unwrap_or_default() >= wanted {
-                Ok(())
-            } else {
-                Err(Failure::new(format!("{available} of {wanted} replicas are available")))
+            if observed
+                && [all, updated, available]
+                    .iter()
+                    .all(|count| count.unwrap_or_default() == wanted)
+            {
+                return Ok(());
             }
+            Err(Failure::new(format!(
+                "of {wanted} replicas {} are updated and {} available",
+                updated.unwrap_or_default(),
+                available.unwrap_or_default()
+            )))
         },
     )
     .await

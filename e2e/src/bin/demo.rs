@@ -1,6 +1,7 @@
 //! The whole way once: a cluster, the operator, one hardened endpoint, an audited call, a refused escape.
 //!
-//! `CLUSTER=current REGISTRY=registry.example/team` uses the current kubeconfig's cluster instead of a local one.
+//! `CLUSTER=current REGISTRY=registry.example/team` uses the current kubeconfig's cluster instead of a local one;
+//! `REGISTRY_PULLED_AS` is how that cluster's nodes name the registry, if differently.
 
 use sallyport_api::{McpEndpoint, conditions};
 use sallyport_e2e::{
@@ -61,7 +62,7 @@ async fn demo() -> Result<()> {
     chapter("The operator");
     step(
         "install the operator by Helm into sallyport-system",
-        install::operator(&cluster),
+        install::operator(&cluster, &[]),
     )
     .await?;
 
@@ -102,8 +103,9 @@ async fn current() -> Result<Cluster> {
         "CLUSTER=current needs REGISTRY=registry.example/team: a registry that you may push to and the cluster's nodes pull from",
     )?;
     chapter("Images");
-    let arguments = [&["images", "push", "--registry", &registry], IMAGES.as_slice()].concat();
-    let pushed = Tool::find()?.run_shown(&arguments).await?;
+    let pulled_as = env::var("REGISTRY_PULLED_AS").unwrap_or_else(|_| registry.clone());
+    let push = ["images", "push", "--registry", &registry, "--pulled-as", &pulled_as];
+    let pushed = Tool::find()?.run_shown(&[push.as_slice(), &IMAGES].concat()).await?;
     Cluster::current(Images::parse(&pushed)?).await
 }
 
@@ -233,13 +235,11 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
     for attempt in attempts(&stage.targets) {
         let hardened = attempts::make(agent, &stage.hardened, &attempt).await?;
         let plain = attempts::make(agent, &stage.plain, &attempt).await?;
-        if hardened.succeeded || !plain.succeeded {
+        // In a cluster of one's own something else may refuse the plain Deployment; in the local one nothing does.
+        let local = cluster.kubeconfig().is_some();
+        if hardened.succeeded || (local && !plain.succeeded) {
             wrong.push(attempt.title);
         }
-        let verdict = |outcome: &attempts::Outcome| {
-            let word = if outcome.succeeded { "SUCCEEDS" } else { "refused" };
-            format!("{word}: {}", short(&outcome.detail, 60))
-        };
         rows.push([attempt.title.to_owned(), verdict(&hardened), verdict(&plain)]);
     }
     table(["attempt", "hardened", "plain Deployment"], &rows);
@@ -251,6 +251,15 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
         "not as it should be: {}. Does the cluster's CNI enforce NetworkPolicies?",
         wrong.join("; ")
     )))
+}
+
+/// How an attempt went, in a few words: of a refusal the error's code, of a success what it brought.
+fn verdict(outcome: &attempts::Outcome) -> String {
+    if outcome.succeeded {
+        return format!("SUCCEEDS: {}", short(&outcome.detail, 50));
+    }
+    let code = outcome.detail.split_whitespace().next().unwrap_or_default();
+    format!("refused: {}", code.trim_end_matches(':'))
 }
 
 /// Shows who reached the host outside.

@@ -17,5 +17,5 @@ async fn main() -> Result<()> {
     println!("setup: SealedSecrets controller");
     install::sealed_secrets(&cluster).await?;
     println!("setup: operator, by Helm");
-    install::operator(&cluster).await
+    install::operator(&cluster, install::SMALL).await
 }

@@ -3,8 +3,9 @@
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use sallyport_e2e::{
-    Failure, Result, Scene,
+    Context, Failure, Result, Scene,
     apiserver_log::{Mark, Request},
+    cluster::Place,
     endpoint::{self, endpoint},
     eventually,
     install::{NAMESPACE, OPERATOR_PODS, OPERATOR_USER, RELEASE, available},
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// How many endpoints are made.
 const ENDPOINTS: usize = 20;
 /// How often all operators are killed meanwhile.
-const KILLS: usize = 4;
+const KILLS: usize = 5;
 /// How long the operator has nothing to do.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -81,26 +82,68 @@ async fn make_endpoints(scene: &Scene) -> Result<()> {
         let mut endpoint = endpoint(&scene.cluster, &name(n), "hostile")?;
         small(&mut endpoint)?;
         apply(scene.client(), &scene.namespace, &endpoint).await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
     }
     Ok(())
 }
 
-/// Kills all operator pods, without grace, after random times.
+/// Kills all operators at random times, by turns in place (the kubelet starts them again) and with their pods.
 async fn kill_operators(scene: &Scene) -> Result<()> {
     let mut random = Random::from_clock();
     let api = Api::<Pod>::namespaced(scene.client().clone(), NAMESPACE);
     for kill in 1..=KILLS {
-        let pause = Duration::from_millis(1000 + random.below(4000));
+        let pause = Duration::from_millis(2000 + random.below(7000));
         tokio::time::sleep(pause).await;
         let operators = pods::list(scene.client(), NAMESPACE, OPERATOR_PODS).await?;
-        println!("kill {kill} after {} ms: {} pods", pause.as_millis(), operators.len());
-        for operator in operators {
-            // It may be gone already.
-            let _ = api
-                .delete(&operator.name_any(), &DeleteParams::default().grace_period(0))
-                .await;
+        let in_place = kill % 2 == 1;
+        for operator in &operators {
+            if in_place {
+                kill_process(scene, operator).await?;
+            } else {
+                // It may be gone already.
+                let _ = api
+                    .delete(&operator.name_any(), &DeleteParams::default().grace_period(0))
+                    .await;
+            }
         }
+        let how = if in_place { "in place" } else { "with their pods" };
+        println!(
+            "kill {kill} after {} ms: {} operators {how}",
+            pause.as_millis(),
+            operators.len()
+        );
+    }
+    Ok(())
+}
+
+/// Ends the operator's process by SIGKILL, which leaves it no time to give its lease back.
+async fn kill_process(scene: &Scene, operator: &Pod) -> Result<()> {
+    let Place::Local { name, state } = &scene.cluster.place else {
+        return Err(Failure::new("processes can be killed in a local cluster only"));
+    };
+    let ctr = state.join("bin/ctr").display().to_string();
+    let statuses = operator
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_deref());
+    for status in statuses.unwrap_or_default().iter().filter(|status| status.ready) {
+        let id = status
+            .container_id
+            .as_deref()
+            .and_then(|id| id.strip_prefix("containerd://"));
+        let id = id.context("a running container has an id")?;
+        let tasks = [
+            &ctr,
+            "--namespace",
+            "k8s.io",
+            "tasks",
+            "kill",
+            "--signal",
+            "SIGKILL",
+            id,
+        ];
+        let kill = [&["exec", "--name", name, "--"], tasks.as_slice()].concat();
+        scene.cluster.tool.run(&kill).await?;
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ async fn endpoints_outlive_the_operator_and_are_taken_up_again() -> Result<()> {
             .await?;
         answer.text().context("it is still served")?;
 
-        install::operator(&scene.cluster).await?;
+        install::operator(&scene.cluster, install::SMALL).await?;
         endpoint::ready(client, &scene.namespace, "lasting").await?;
         assert_eq!(
             deployments.get("lasting").await?.metadata.generation,

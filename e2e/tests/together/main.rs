@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod bad_input;
 mod credentials;
+mod deletion;
 mod drift;
 mod egress;
 mod enforcement;

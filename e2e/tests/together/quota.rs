@@ -85,12 +85,16 @@ async fn an_endpoint_that_does_not_fit_is_reported_with_numbers_and_others_go_on
         let exceeded = ("QuotaSufficient", "False", Some("QuotaExceeded"));
         let message = endpoint::condition(scene.client(), &scene.namespace, "large", exceeded).await?;
         println!("{message}");
-        for number in ["team", "100m", "500m"] {
+        for number in ["team", "100m", "400m"] {
             assert!(message.contains(number), "{number} is missing in: {message}");
         }
-        let refused = ("Ready", "False", None);
+        let refused = ("Ready", "False", Some("FailedCreate"));
         let message = endpoint::condition(scene.client(), &scene.namespace, "large", refused).await?;
         println!("{message}");
+        assert!(
+            message.contains("exceeded quota: team"),
+            "the API server's own message: {message}"
+        );
 
         ordinary_pod(scene, "ordinary").await?;
 

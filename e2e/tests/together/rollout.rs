@@ -1,4 +1,4 @@
-//! Roll-outs without a gap.
+//! Roll-outs without a gap, of a server that keeps no sessions: a legacy session ends with its pod.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -7,19 +7,30 @@ use serde_json::json;
 
 /// Calls again and again, each time as a new client, until a file appears; prints what came of it.
 const CALLS: &str = include_str!("../../fixtures/calls.mjs");
+/// Arguments of those calls.
+const ARGUMENTS: &str = r#"{"attempt": "whoami"}"#;
 
 #[tokio::test]
 async fn every_call_during_a_roll_out_succeeds() -> Result<()> {
     Scene::play("rollout", async |scene| {
         let client = scene.client();
-        let mut endpoint = endpoint::endpoint(&scene.cluster, "rolling", "everything")?;
+        let mut endpoint = endpoint::endpoint(&scene.cluster, "rolling", "hostile")?;
         apply(client, &scene.namespace, &endpoint).await?;
         let caller = scene.allowed_caller().await?;
         let url = endpoint::url(&endpoint::ready(client, &scene.namespace, "rolling").await?)?;
         let deployments = Api::<Deployment>::namespaced(client.clone(), &scene.namespace);
         let before = deployments.get("rolling").await?.metadata.generation;
 
-        let calling = ["node", "--input-type=module", "-e", CALLS, &url, "/tmp/stop"];
+        let calling = [
+            "node",
+            "--input-type=module",
+            "-e",
+            CALLS,
+            &url,
+            "/tmp/stop",
+            "escape",
+            ARGUMENTS,
+        ];
         let roll_out = async {
             endpoint.spec.server.env = serde_json::from_value(json!([{ "name": "ROLLED", "value": "out" }]))?;
             apply(client, &scene.namespace, &endpoint).await?;

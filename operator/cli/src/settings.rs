@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use sallyport_api::{McpEndpointClass, McpEndpointClassSpec, labels};
-use sallyport_render::{ClassFact, Facts, NodeFeatures, Settings};
+use sallyport_render::{Amounts, ClassFact, Facts, NodeFeatures, Settings};
 use std::{
     collections::BTreeMap,
     fs,
@@ -74,6 +74,7 @@ impl Assumed {
         Settings {
             sidecar_image: self.sidecar_image.clone(),
             egress_image: self.egress_image.clone(),
+            sidecar_amounts: Amounts::SIDECAR,
             priority_class: self.priority_class.clone(),
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.operator_namespace.clone(),

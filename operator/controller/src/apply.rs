@@ -260,8 +260,7 @@ async fn apply<K: Child>(api: &Api<K>, key: &Key, desired: &K, uid: Option<Strin
     applied.map_err(|source| failed("apply", key, source))
 }
 
-/// Replaces the object's body with the desired one if others added to it. Every desired value is in force already, so this
-/// only takes away, and the fields stay owned as they are.
+/// Replaces the object if others added to it. Every desired value is in force already, so this only takes away.
 async fn remove_foreign<K: Child>(api: &Api<K>, key: &Key, desired: &K, applied: K) -> Result<K, Error> {
     if drift::foreign(applied.meta()).is_empty() {
         Ok(applied)
@@ -270,12 +269,10 @@ async fn remove_foreign<K: Child>(api: &Api<K>, key: &Key, desired: &K, applied:
     }
 }
 
-/// Replaces the object's body with the desired one, keeping its metadata; unless others have taken their additions back by
-/// themselves.
+/// Replaces the object's body with the desired one, unless others have taken their additions back by themselves.
 async fn replace<K: Child>(api: &Api<K>, key: &Key, desired: &K, mut live: K) -> Result<K, Error> {
     for _ in 0..REPLACE_ATTEMPTS {
-        let mut body = desired.clone();
-        *body.meta_mut() = live.meta().clone();
+        let body = replacement(desired, &live).map_err(|source| unserializable(key, source))?;
         let params = PostParams {
             field_manager: Some(labels::FIELD_MANAGER.to_owned()),
             ..PostParams::default()
@@ -298,6 +295,23 @@ fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_invalid())
 }
 
+/// The desired body under the live metadata, without the claims of those who added to it: what the API server fills in
+/// by itself would stay theirs for ever. Annotations of the pod template stay, so that this restarts no pods by itself.
+fn replacement<K: Child>(desired: &K, live: &K) -> Result<K, serde_json::Error> {
+    const TEMPLATE_METADATA: &str = "/spec/template/metadata";
+    let mut body = serde_json::to_value(desired)?;
+    let annotations = serde_json::to_value(live)?
+        .pointer(&format!("{TEMPLATE_METADATA}/annotations"))
+        .cloned();
+    if let (Some(metadata), Some(annotations)) = (body.pointer_mut(TEMPLATE_METADATA), annotations) {
+        metadata["annotations"] = annotations;
+    }
+    let mut body: K = serde_json::from_value(body)?;
+    *body.meta_mut() = live.meta().clone();
+    drift::drop_foreign(body.meta_mut());
+    Ok(body)
+}
+
 /// Somebody else had changed or deleted an object.
 struct Drift {
     /// Who, as far as is known.
@@ -312,7 +326,9 @@ fn drift_of<K: Child>(known: bool, live: Option<&K>, stored: u64) -> Option<Drif
     let Some(live) = live else {
         return known.then_some(Drift { culprit: None });
     };
-    let foreign = drift::foreign(live.meta());
+    let mut foreign = drift::foreign(live.meta());
+    // The operator's own replacements leave claims beside those of its applies.
+    foreign.managers.remove(labels::FIELD_MANAGER);
     if !foreign.is_empty() {
         let managers: Vec<_> = foreign.managers.into_iter().collect();
         return Some(Drift {

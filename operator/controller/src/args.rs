@@ -2,8 +2,8 @@
 
 use crate::scope::Scope;
 use clap::{Parser, Subcommand, ValueEnum};
-use sallyport_api::{labels, v1alpha1::CANARY_PORT};
-use sallyport_render::Settings;
+use sallyport_api::{labels, quantity::Amount, v1alpha1::CANARY_PORT};
+use sallyport_render::{Amounts, Settings};
 use std::{net::SocketAddr, time::Duration};
 
 /// Runs MCP servers that are provably locked down.
@@ -31,6 +31,12 @@ pub struct RunArgs {
     /// Image of the egress gateway, pinned by digest.
     #[arg(long, env = "SALLYPORT_EGRESS_IMAGE", value_parser = pinned_image)]
     pub egress_image: String,
+    /// CPU of each audit sidecar, from 10m to 4.
+    #[arg(long, default_value = "100m", value_parser = cpu)]
+    pub sidecar_cpu: i64,
+    /// Memory of each audit sidecar, from 32Mi to 4Gi.
+    #[arg(long, default_value = "128Mi", value_parser = memory)]
+    pub sidecar_memory: i64,
     /// PriorityClass that endpoint pods carry and that namespace quotas are scoped to.
     #[arg(long, default_value = labels::PRIORITY_CLASS)]
     pub priority_class: String,
@@ -102,6 +108,11 @@ impl RunArgs {
         Settings {
             sidecar_image: self.sidecar_image.clone(),
             egress_image: self.egress_image.clone(),
+            sidecar_amounts: Amounts {
+                cpu_milli: self.sidecar_cpu,
+                memory_bytes: self.sidecar_memory,
+                ..Amounts::SIDECAR
+            },
             priority_class: self.priority_class.clone(),
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.pod_namespace.clone(),
@@ -136,6 +147,22 @@ fn pinned_image(text: &str) -> Result<String, String> {
     } else {
         Err("pin the image by digest, as in registry.example/sallyport/sidecar@sha256:<64 hex digits>".to_owned())
     }
+}
+
+/// Thousandths of a core.
+fn cpu(text: &str) -> Result<i64, String> {
+    let milli = Amount::new(text).milli().map_err(|error| error.to_string())?;
+    let milli = i64::try_from(milli).ok().filter(|milli| (10..=4000).contains(milli));
+    milli.ok_or_else(|| "write an amount of CPU from 10m to 4, as in 100m".to_owned())
+}
+
+/// Bytes.
+fn memory(text: &str) -> Result<i64, String> {
+    let bytes = Amount::new(text).units().map_err(|error| error.to_string())?;
+    let bytes = i64::try_from(bytes)
+        .ok()
+        .filter(|bytes| (32 << 20..=4 << 30).contains(bytes));
+    bytes.ok_or_else(|| "write an amount of memory from 32Mi to 4Gi, as in 128Mi".to_owned())
 }
 
 fn lease_duration(text: &str) -> Result<Duration, String> {
@@ -189,9 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn the_sidecars_amounts_are_as_written() {
+        assert_eq!(parse(&[]).unwrap().settings().sidecar_amounts, Amounts::SIDECAR);
+        let args = parse(&["--sidecar-cpu=0.5", "--sidecar-memory=1Gi"]).unwrap();
+        let amounts = args.settings().sidecar_amounts;
+        assert_eq!((amounts.cpu_milli, amounts.memory_bytes), (500, 1 << 30));
+    }
+
+    #[test]
     fn bad_values_are_refused_with_an_example() {
         for (args, example) in [
             (["--sidecar-image=sidecar:latest"], "@sha256:"),
+            (["--sidecar-cpu=1m"], "100m"),
+            (["--sidecar-cpu=half"], "250m"),
+            (["--sidecar-memory=1Mi"], "128Mi"),
             (["--lease-duration=1s"], "15s"),
             (["--lease-duration=15"], "15s"),
             (["--operator-pod-labels=name"], "key=value"),

@@ -44,20 +44,32 @@ pub fn foreign(metadata: &ObjectMeta) -> Foreign {
     Foreign { managers }
 }
 
+/// Takes away the claims of all that [`foreign`] counts.
+pub fn drop_foreign(metadata: &mut ObjectMeta) {
+    if let Some(entries) = &mut metadata.managed_fields {
+        entries.retain(|entry| is_own(entry) || entry.subresource.as_deref() == Some("status"));
+    }
+}
+
 /// Whether the operator ever applied the object.
 pub fn is_applied_by_operator(metadata: &ObjectMeta) -> bool {
-    metadata.managed_fields.iter().flatten().any(is_own)
+    metadata.managed_fields.iter().flatten().any(is_operator)
 }
 
 /// Whoever else wrote last outside status, when the object was changed without adding anything.
 pub fn last_writer(metadata: &ObjectMeta) -> Option<String> {
     let entries = metadata.managed_fields.iter().flatten();
-    let others = entries.filter(|entry| !is_own(entry) && entry.subresource.as_deref() != Some("status"));
+    let others = entries.filter(|entry| !is_operator(entry) && entry.subresource.as_deref() != Some("status"));
     let last = others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
     last.and_then(|entry| entry.manager.clone())
 }
 
+/// What the operator applied. What it owns by replacing the object is as foreign as others' fields once it is not applied.
 fn is_own(entry: &ManagedFieldsEntry) -> bool {
+    is_operator(entry) && entry.operation.as_deref() == Some("Apply")
+}
+
+fn is_operator(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(labels::FIELD_MANAGER)
 }
 
@@ -199,6 +211,23 @@ mod tests {
             let found = foreign(&metadata(&others));
             assert_eq!(!found.is_empty(), drifted, "{name}: {found:?}");
         }
+    }
+
+    #[test]
+    fn claims_of_others_and_of_own_replacements_are_dropped() {
+        let others = json!([
+            {"manager": "evil", "operation": "Update", "fieldsV1": {"f:spec": {"f:serviceAccount": {}}}},
+            {"manager": "sallyport", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}},
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {}},
+        ]);
+        let mut metadata = metadata(&others);
+        assert_eq!(
+            foreign(&metadata).managers,
+            BTreeSet::from(["evil".to_owned(), "sallyport".to_owned()])
+        );
+        drop_foreign(&mut metadata);
+        assert!(foreign(&metadata).is_empty());
+        assert_eq!(metadata.managed_fields.unwrap().len(), 2);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Events: one for each transition, never one for each reconcile.
 
+use crate::error::words;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client,
@@ -53,7 +54,11 @@ impl Events {
             secondary: related,
         };
         if let Err(error) = self.0.publish(&event, regarding).await {
-            tracing::warn!(reason = event.reason, %error, "an event was not published");
+            tracing::warn!(
+                reason = event.reason,
+                error = words(&error),
+                "an event was not published"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 //! so that clocks which disagree cannot make two leaders. Each write carries the `resourceVersion` that was read, so a
 //! lost race is a conflict. The holder stops writing at two thirds of the duration after its last renewal.
 
-use crate::{admin::Readiness, gate::Grant, metrics::Metrics};
+use crate::{admin::Readiness, error::words, gate::Grant, metrics::Metrics};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -226,7 +226,9 @@ impl Elector {
         });
         match released.await {
             Ok(Ok(_)) => tracing::info!(lease = %self.name, "released the lease"),
-            Ok(Err(error)) => tracing::warn!(lease = %self.name, %error, "the lease was not released; it runs out"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = %self.name, error = words(&error), "the lease was not released; it runs out");
+            }
             Err(_) => tracing::warn!(lease = %self.name, "the lease was not released in time; it runs out"),
         }
     }
@@ -236,7 +238,7 @@ impl Elector {
 enum AttemptError {
     #[error("the API server did not answer in time")]
     Timeout,
-    #[error(transparent)]
+    #[error("{}", words(.0))]
     Api(#[from] kube::Error),
 }
 

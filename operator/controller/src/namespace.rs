@@ -31,6 +31,8 @@ use tokio::{
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long a namespace must have been without endpoints, pods and Deployments before its fence goes.
 const GRACE: Duration = Duration::from_secs(10);
+/// What is left in a namespace that goes away is looked at until it is gone.
+const GOING_RETRY: Duration = Duration::from_mins(1);
 const RESYNC: Duration = Duration::from_mins(45);
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -132,6 +134,7 @@ async fn visit(context: &Context, namespace: &str, empty: &mut HashMap<String, I
                 }
             }
         }
+        Err(error) if error.is_namespace_going() => Some(jittered(GOING_RETRY)),
         Err(error) => {
             context.metrics.failed(error.category());
             let wait = context.backoff.failed(&key);

@@ -62,7 +62,15 @@ impl Operator {
         let (args, metrics) = (args(), Metrics::default());
         let (client, counted) = (api.client(), metrics.clone());
         let task = tokio::spawn(async move {
-            run::work(&args, client, counted, Readiness::default(), sidecar.port(), shutdown).await;
+            Box::pin(run::work(
+                &args,
+                client,
+                counted,
+                Readiness::default(),
+                sidecar.port(),
+                shutdown,
+            ))
+            .await;
         });
         Self {
             api: api.clone(),
@@ -410,7 +418,7 @@ async fn what_no_watch_told_of_is_repaired_by_the_next_look() {
     api.delete(POLICY);
     sleep(Duration::from_secs(5)).await;
     assert_eq!(api.get(POLICY), None);
-    sleep(Duration::from_secs(70 * 60)).await;
+    sleep(Duration::from_mins(70)).await;
     assert!(api.get(POLICY).is_some());
     operator.stop().await;
 }
@@ -436,7 +444,7 @@ async fn a_refused_child_keeps_the_workload_away_and_is_reported() {
     let operator = Operator::start(&api).await;
     eventually("the report", || is(&api, "Ready", "False", "ApplyFailed")).await;
     assert_eq!(api.get(DEPLOYMENT), None);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     assert!(api.get(DEPLOYMENT).is_some());
     operator.stop().await;
 }
@@ -545,7 +553,7 @@ async fn the_fence_outlives_the_last_pod_and_then_goes_with_the_quota() {
     operator.quiet().await;
     api.delete(ENDPOINT);
     api.delete(DEPLOYMENT);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     assert!(api.get(FENCE).is_some(), "a pod is still there");
     assert_eq!(api.get(&format!("{NS}/resourcequotas/sallyport")), None);
     api.edit(&format!("{NS}/pods/demo-1"), "kubelet", &Value::Null, |pod| {
@@ -554,7 +562,7 @@ async fn the_fence_outlives_the_last_pod_and_then_goes_with_the_quota() {
     api.delete(&format!("{NS}/pods/demo-1"));
     sleep(Duration::from_secs(5)).await;
     assert!(api.get(FENCE).is_some(), "the time of grace is not over");
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     assert_eq!(api.get(FENCE), None);
     operator.stop().await;
 }
@@ -575,7 +583,7 @@ async fn the_quota_follows_the_endpoints() {
     api.delete(&second);
     eventually("the quota's shrinking", || pods() == Some(json!("2"))).await;
     api.edit(ENDPOINT, "user", &Value::Null, |object| {
-        object["spec"]["isolation"] = json!({"quota": "None"})
+        object["spec"]["isolation"] = json!({"quota": "None"});
     });
     eventually("the quota's end", || pods().is_none()).await;
     operator.stop().await;

@@ -32,6 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const RESYNC: Duration = Duration::from_mins(45);
 /// The foreign object of a name conflict is not watched.
 const NAME_CONFLICT_RETRY: Duration = Duration::from_mins(2);
+const NAMESPACE_GOING_RETRY: Duration = Duration::from_mins(1);
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(3);
 
 /// Brings the cluster to what the endpoint asks for and reports.
@@ -78,10 +79,15 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, Error> {
     };
     // On the heap, as are its parts: objects of every kind would make each task tens of kilobytes large.
     let outcome = Box::pin(advance(&endpoint, context)).await;
-    if let Err(error) = &outcome {
-        report_failure(&endpoint, error, context).await;
+    match &outcome {
+        // The endpoint goes with its namespace; until then nothing can be applied and nobody needs to be told.
+        Err(error) if error.is_namespace_going() => Ok(Action::requeue(jittered(NAMESPACE_GOING_RETRY))),
+        Err(error) => {
+            report_failure(&endpoint, error, context).await;
+            outcome
+        }
+        Ok(_) => outcome,
     }
-    outcome
 }
 
 async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Error> {
@@ -324,7 +330,7 @@ async fn report_failure(endpoint: &McpEndpoint, error: &Error, context: &Context
     let generation = endpoint.meta().generation.unwrap_or_default();
     let next = match error {
         error if error.is_terminal() => status::stalled(&old, generation, error, (context.now)()),
-        error if error.refusal().is_some() => status::refused(&old, generation, error.to_string(), (context.now)()),
+        error if error.is_refusal() => status::refused(&old, generation, error.to_string(), (context.now)()),
         _ => return,
     };
     if let Err(error) = publish(endpoint, &old, &next, context).await {

@@ -7,13 +7,17 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Requests are taken.
     Serving,
+    /// The pod's end is decided. Everything is still served, because callers learn of it late, but each answer asks them to
+    /// open their next connection, which finds another pod; streams without an end are ended.
+    Leaving,
     /// Not ready for more; requests under way go on, streams without an end are ended.
     Draining,
     /// The time for requests under way is over.
     Ended,
 }
 
-/// Moves all [`Drain`]s on.
+/// Moves all [`Drain`]s on. Clones move the same.
+#[derive(Clone)]
 pub struct DrainControl(watch::Sender<Phase>);
 
 /// Sees the phase. Clones see the same.

@@ -1,6 +1,7 @@
 //! Accepting connections, as many as allowed, and ending them in order.
 
 use crate::drain::{Drain, DrainControl, Phase};
+use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -25,6 +26,9 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How long answers may take to end once they were told to.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a connection may stay idle once the pod's end is decided.
+const IDLE_BOUND: Duration = Duration::from_secs(2);
 
 /// Pause after a failed accept: it fails for want of file descriptors or memory, which a busy loop does not cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -125,6 +129,17 @@ impl Server {
     }
 }
 
+/// When a connection is closed though nobody calls on it: a while after the pod's end is decided, so that a caller who is
+/// about to use it is told by an answer's header, and not by a request that fails.
+async fn idle_end(drain: &mut Drain) {
+    let mut stopping = drain.clone();
+    drain.reached(Phase::Leaving).await;
+    tokio::select! {
+        () = tokio::time::sleep(IDLE_BOUND) => {}
+        () = stopping.reached(Phase::Draining) => {}
+    }
+}
+
 /// Serves HTTP/1.1 on one connection: `handler` answers its requests, one after the other; once the drain begins, the
 /// one under way is the last.
 pub async fn serve_http<H, F, B>(stream: TcpStream, peer: IpAddr, handler: H, mut drain: Drain)
@@ -134,9 +149,18 @@ where
     B: Body + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    let phase = drain.clone();
     let service = service_fn(|request| {
         let response = handler(request, peer);
-        async move { Ok::<_, std::convert::Infallible>(response.await) }
+        let phase = &phase;
+        async move {
+            let mut response = response.await;
+            if phase.phase() >= Phase::Leaving {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -148,7 +172,7 @@ where
     let mut serving = std::pin::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,
-        () = drain.reached(Phase::Draining) => {
+        () = idle_end(&mut drain) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -217,13 +217,14 @@ spec:
 mod tests {
     use super::*;
     use sallyport_api::McpEndpoint;
-    use sallyport_render::{Facts, Settings, validate};
+    use sallyport_render::{Amounts, Facts, Settings, validate};
 
     #[test]
     fn every_sample_is_an_endpoint_that_renders() {
         let settings = Settings {
             sidecar_image: format!("registry.example/sidecar@sha256:{}", "0".repeat(64)),
             egress_image: format!("registry.example/egress@sha256:{}", "0".repeat(64)),
+            sidecar_amounts: Amounts::SIDECAR,
             priority_class: "sallyport-endpoint".into(),
             cluster_domain: "cluster.local".into(),
             operator_namespace: "sallyport-system".into(),

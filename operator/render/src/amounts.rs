@@ -18,6 +18,13 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// What the audit sidecar may use, unless the operator is told otherwise.
+    pub const SIDECAR: Self = Self {
+        cpu_milli: 100,
+        memory_bytes: 128 << 20,
+        ephemeral_storage_bytes: 64 << 20,
+    };
+
     /// CPU as Kubernetes writes it: `250m`, `1`.
     pub fn cpu(&self) -> String {
         if self.cpu_milli % 1000 == 0 {

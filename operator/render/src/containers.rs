@@ -31,15 +31,8 @@ const GUARD_ID: i64 = 65529;
 pub(crate) const CREDENTIALS_PATH: &str = "/var/run/secrets/sallyport";
 
 /// Seconds between a pod's end being decided and the server being told to stop: as long as callers take to learn of it.
-/// The sidecar stops only after the server, so until then it serves as before.
+/// Meanwhile the sidecar, which stops only after the server, serves on and sends callers to other pods.
 const STOP_DELAY_SECONDS: i64 = 5;
-
-/// What the audit sidecar may use.
-pub(crate) const SIDECAR_AMOUNTS: Amounts = Amounts {
-    cpu_milli: 100,
-    memory_bytes: 128 << 20,
-    ephemeral_storage_bytes: 64 << 20,
-};
 
 /// What the server container may use. The kubelet counts writable directories against the disk of the containers, so
 /// they are added; otherwise a server that fills them within their limits would be evicted.
@@ -65,7 +58,7 @@ pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
             format!("{MOUNT_PATH}/{FILE_NAME}"),
         ]),
         volume_mounts: Some(vec![config::mount()]),
-        resources: Some(SIDECAR_AMOUNTS.requirements()),
+        resources: Some(endpoint.settings.sidecar_amounts.requirements()),
         ..hardened(GUARD_ID)
     }
 }
@@ -89,8 +82,13 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
+        // SIGTERM comes only after the server has stopped; this comes as soon as the pod's end is decided.
+        lifecycle: Some(before_stop(LifecycleHandler {
+            http_get: Some(admin("/drain")),
+            ..LifecycleHandler::default()
+        })),
         volume_mounts: Some(vec![config::mount()]),
-        resources: Some(SIDECAR_AMOUNTS.requirements()),
+        resources: Some(endpoint.settings.sidecar_amounts.requirements()),
         ..hardened(SIDECAR_ID)
     }
 }
@@ -145,15 +143,12 @@ pub(crate) fn runtime_default_seccomp() -> SeccompProfile {
 
 /// Lets callers learn that a pod ends before its container is told to stop.
 pub(crate) fn stop_delay() -> Lifecycle {
-    Lifecycle {
-        pre_stop: Some(LifecycleHandler {
-            sleep: Some(SleepAction {
-                seconds: STOP_DELAY_SECONDS,
-            }),
-            ..LifecycleHandler::default()
+    before_stop(LifecycleHandler {
+        sleep: Some(SleepAction {
+            seconds: STOP_DELAY_SECONDS,
         }),
-        ..Lifecycle::default()
-    }
+        ..LifecycleHandler::default()
+    })
 }
 
 /// What every container has.
@@ -210,14 +205,26 @@ pub(crate) struct Failures(pub i32);
 /// A probe of the admin port, which is the same in the audit sidecar and in the egress gateway.
 pub(crate) fn probe(path: &str, Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
     Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::Int(i32::from(SIDECAR_ADMIN_PORT)),
-            ..HTTPGetAction::default()
-        }),
+        http_get: Some(admin(path)),
         period_seconds: Some(period),
         failure_threshold: Some(threshold),
         timeout_seconds: Some(3),
         ..Probe::default()
+    }
+}
+
+/// What the kubelet asks the sidecar.
+fn admin(path: &str) -> HTTPGetAction {
+    HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::Int(i32::from(SIDECAR_ADMIN_PORT)),
+        ..HTTPGetAction::default()
+    }
+}
+
+fn before_stop(handler: LifecycleHandler) -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(handler),
+        ..Lifecycle::default()
     }
 }

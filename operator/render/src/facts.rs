@@ -1,5 +1,6 @@
 //! What rendering needs besides the endpoint itself.
 
+use crate::Amounts;
 use sallyport_api::McpEndpointClassSpec;
 use std::{
     collections::BTreeMap,
@@ -13,6 +14,8 @@ pub struct Settings {
     pub sidecar_image: String,
     /// Image of the egress gateway, by digest.
     pub egress_image: String,
+    /// What the audit sidecar may use.
+    pub sidecar_amounts: Amounts,
     /// PriorityClass of every endpoint pod; the namespace's quota is scoped to it.
     pub priority_class: String,
     /// DNS domain of the cluster, as in `cluster.local`.

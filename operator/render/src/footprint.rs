@@ -17,7 +17,7 @@ pub fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
     let pods = i64::from(endpoint.replicas) + i64::from(workload::MAX_SURGE);
     let servers = Footprint {
         pods,
-        amounts: (containers::server_amounts(endpoint) + containers::SIDECAR_AMOUNTS) * pods,
+        amounts: (containers::server_amounts(endpoint) + endpoint.settings.sidecar_amounts) * pods,
     };
     servers + gateway::footprint(endpoint)
 }

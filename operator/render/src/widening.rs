@@ -263,6 +263,7 @@ mod tests {
         }));
         let settings = Settings {
             sidecar_image: image.clone(),
+            sidecar_amounts: crate::Amounts::SIDECAR,
             egress_image: image,
             priority_class: "p".into(),
             cluster_domain: "cluster.local".into(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use sallyport_core::drain::{Drain, Phase};
+use sallyport_core::drain::{Drain, DrainControl, Phase};
 use sallyport_core::journal::Journal;
 use serde::Serialize;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Admin {
     pub journal: Journal<Record>,
     /// Whether the sidecar stops.
     pub drain: Drain,
+    /// Makes it get ready to.
+    pub control: DrainControl,
     /// What is known of the server.
     pub server: ServerWatch,
     /// Whether the pod is refused what it must be.
@@ -42,11 +44,20 @@ impl Admin {
             "/server" => self.server_info(),
             "/enforcement" => json(&self.enforcement.round().await),
             "/metrics" => self.metrics(),
+            "/drain" => self.leave(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "served are /healthz /readyz /upstream/startup /upstream/live /server /enforcement /metrics\n",
+                "served are /healthz /readyz /upstream/startup /upstream/live /server /enforcement /metrics /drain\n",
             ),
         }
+    }
+
+    /// The kubelet asks for it as soon as the pod's end is decided, long before SIGTERM: a native sidecar is told to stop
+    /// only after the server has stopped. A GET, because the kubelet's hooks know no other method.
+    fn leave(&self) -> Response<Full<Bytes>> {
+        tracing::info!("the pod's end is decided");
+        self.control.advance(Phase::Leaving);
+        text(StatusCode::OK, "callers are asked to go elsewhere\n")
     }
 
     fn health(&self) -> Result<(), String> {

@@ -63,7 +63,7 @@ pub struct Sidecar {
     journal: Journal<Record>,
     journal_thread: JournalThread,
     metrics: Arc<Metrics>,
-    control: Arc<DrainControl>,
+    control: DrainControl,
     drain: Drain,
 }
 
@@ -104,7 +104,7 @@ impl Sidecar {
             journal,
             journal_thread,
             metrics,
-            control: Arc::new(control),
+            control,
             drain,
         })
     }
@@ -133,6 +133,7 @@ impl Sidecar {
             Admin {
                 journal: self.journal.clone(),
                 drain: self.drain.clone(),
+                control: self.control.clone(),
                 server: watch,
                 enforcement,
                 metrics: self.metrics.clone(),

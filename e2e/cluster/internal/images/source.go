@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -72,8 +73,9 @@ type program struct {
 	name string
 	args []string
 	dir  string
-	// env is added to the environment.
-	env []string
+	// env is added to the environment, less the variables that unset names (by their beginnings).
+	env   []string
+	unset []string
 	// install says how to get the program where it is missing.
 	install string
 }
@@ -82,7 +84,7 @@ type program struct {
 func (p program) run(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, p.name, p.args...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), p.unsets), p.env...)
 	var stdout, all bytes.Buffer
 	cmd.Stdout = io.MultiWriter(&stdout, &all)
 	cmd.Stderr = &all
@@ -95,6 +97,11 @@ func (p program) run(ctx context.Context) ([]byte, error) {
 		return nil, &ProgramError{Program: line, Output: tail(all.String(), 4000), Err: err}
 	}
 	return stdout.Bytes(), nil
+}
+
+// unsets tells whether the program must not see an environment variable.
+func (p program) unsets(variable string) bool {
+	return slices.ContainsFunc(p.unset, func(beginning string) bool { return strings.HasPrefix(variable, beginning) })
 }
 
 // tail gives the end of s, at most n bytes of it.

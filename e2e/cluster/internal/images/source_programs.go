@@ -56,7 +56,9 @@ func (s *cargoSource) fingerprint(ctx context.Context) (string, error) {
 		args: []string{"build", "--release", "--locked", "--target", cargoTargetTriple, "--package", s.Package, "--bin", s.Binary},
 		dir:  s.workspace,
 		// The flags come through the environment because only the images want a static program.
-		env:     []string{"RUSTFLAGS=-C target-feature=+crt-static", "CARGO_TARGET_DIR=" + s.targetDir},
+		env: []string{"RUSTFLAGS=-C target-feature=+crt-static", "CARGO_TARGET_DIR=" + s.targetDir},
+		// Set for what `cargo run` starts; build scripts that look at them would run again, and all that depends on them.
+		unset:   []string{"CARGO_MANIFEST_", "CARGO_PKG_"},
 		install: "install Rust; rust-toolchain.toml names the version",
 	}
 	done := s.step("build " + s.Package)

@@ -96,3 +96,12 @@ func TestAFailingProgramIsReportedWithItsOutput(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAProgramDoesNotSeeWhatItsCallerWasToldByCargo(t *testing.T) {
+	t.Setenv("CARGO_MANIFEST_DIR", "/elsewhere")
+	t.Setenv("CARGO_HOME", "/kept")
+	out, err := program{name: "sh", args: []string{"-c", `echo "$CARGO_MANIFEST_DIR$CARGO_HOME"`}, unset: []string{"CARGO_MANIFEST_"}}.run(t.Context())
+	if err != nil || string(out) != "/kept\n" {
+		t.Errorf("the program saw %q, %v", out, err)
+	}
+}

@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use pretty_assertions::assert_eq;
-use sallyport_render::{Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
+use sallyport_render::{Amounts, Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
 use serde_json::{Value, json};
 
 const GENERATION: i64 = 3;
@@ -34,6 +34,7 @@ fn settings() -> Settings {
     Settings {
         sidecar_image: format!("registry.example/sidecar@sha256:{}", "a".repeat(64)),
         egress_image: format!("registry.example/egress@sha256:{}", "a".repeat(64)),
+        sidecar_amounts: Amounts::SIDECAR,
         priority_class: "sallyport-endpoint".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         operator_namespace: "sallyport-system".to_owned(),
@@ -231,117 +232,8 @@ fn kstatus(status: &McpEndpointStatus) -> &'static str {
     }
 }
 
-#[test]
-#[allow(clippy::too_many_lines, reason = "a table")]
-fn each_situation_has_its_reason_and_its_kstatus() {
-    let pull = Diagnosis {
-        reason: reasons::CONTAINER_NOT_STARTING,
-        message: "the image cannot be pulled".to_owned(),
-    };
-    let under_way = replicas(2, 2, 2, 0, &progressing("True", "ReplicaSetUpdated"));
-    let overdue = replicas(2, 2, 2, 0, &progressing("False", "ProgressDeadlineExceeded"));
-    let crashed = replicas(2, 2, 2, 1, &progressing("True", "NewReplicaSetAvailable"));
-    let refused = replicas(
-        2,
-        0,
-        0,
-        0,
-        &json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]),
-    );
-    let failed = CredentialFact::Failed {
-        message: "no key could decrypt secret".to_owned(),
-    };
-    let missing = |fact| Case {
-        facts: vec![("second", fact)],
-        withheld: true,
-        ..well()
-    };
-    let table = [
-        (well(), "Current", reasons::READY, "answered the MCP handshake"),
-        (
-            Case {
-                server: false,
-                ..well()
-            },
-            "InProgress",
-            reasons::HANDSHAKE_PENDING,
-            "MCP handshake",
-        ),
-        (
-            Case {
-                status: under_way.clone(),
-                ..well()
-            },
-            "InProgress",
-            reasons::PROGRESSING,
-            "waiting for the pods",
-        ),
-        (
-            Case {
-                status: under_way,
-                diagnosis: Some(pull.clone()),
-                ..well()
-            },
-            "InProgress",
-            reasons::CONTAINER_NOT_STARTING,
-            "the image cannot be pulled",
-        ),
-        (
-            Case {
-                status: overdue.clone(),
-                diagnosis: Some(pull),
-                ..well()
-            },
-            "Failed",
-            reasons::PROGRESS_DEADLINE_EXCEEDED,
-            "the image cannot be pulled",
-        ),
-        (
-            Case {
-                status: overdue,
-                ..well()
-            },
-            "Failed",
-            reasons::PROGRESS_DEADLINE_EXCEEDED,
-            "says the controller",
-        ),
-        (
-            Case {
-                status: crashed,
-                ..well()
-            },
-            "InProgress",
-            reasons::UNAVAILABLE,
-            "fewer pods",
-        ),
-        (
-            Case {
-                status: refused,
-                ..well()
-            },
-            "InProgress",
-            reasons::FAILED_CREATE,
-            "exceeded quota",
-        ),
-        (
-            missing(CredentialFact::Missing),
-            "InProgress",
-            reasons::CREDENTIAL_MISSING,
-            "SealedSecret second-token does not exist",
-        ),
-        (
-            missing(CredentialFact::Pending),
-            "InProgress",
-            reasons::CREDENTIAL_PENDING,
-            "SealedSecret second-token is not unsealed",
-        ),
-        (
-            missing(failed),
-            "Failed",
-            reasons::UNSEAL_FAILED,
-            "no key could decrypt secret",
-        ),
-    ];
+/// Checks rows of a case, how kstatus reads it, its reason, and a part of its message.
+fn check(table: Vec<(Case, &str, &str, &str)>) {
     for (case, expected, reason, message) in table {
         let status = computed(&McpEndpointStatus::default(), &case, 1);
         let ready = conditions::get(&status.conditions, types::READY).unwrap();
@@ -360,6 +252,83 @@ fn each_situation_has_its_reason_and_its_kstatus() {
             );
         }
     }
+}
+
+#[test]
+fn each_stage_of_a_rollout_has_its_reason_and_its_kstatus() {
+    let with = |status: &Value| Case {
+        status: status.clone(),
+        ..well()
+    };
+    let stuck = |status: &Value| Case {
+        diagnosis: Some(Diagnosis {
+            reason: reasons::CONTAINER_NOT_STARTING,
+            message: "the image cannot be pulled".to_owned(),
+        }),
+        ..with(status)
+    };
+    let under_way = replicas(2, 2, 2, 0, &progressing("True", "ReplicaSetUpdated"));
+    let overdue = replicas(2, 2, 2, 0, &progressing("False", "ProgressDeadlineExceeded"));
+    let crashed = replicas(2, 2, 2, 1, &progressing("True", "NewReplicaSetAvailable"));
+    let failure = json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]);
+    let refused = replicas(2, 0, 0, 0, &failure);
+    let silent = Case {
+        server: false,
+        ..well()
+    };
+    let (no_image, late) = ("the image cannot be pulled", reasons::PROGRESS_DEADLINE_EXCEEDED);
+    check(vec![
+        (well(), "Current", reasons::READY, "answered the MCP handshake"),
+        (silent, "InProgress", reasons::HANDSHAKE_PENDING, "MCP handshake"),
+        (
+            with(&under_way),
+            "InProgress",
+            reasons::PROGRESSING,
+            "waiting for the pods",
+        ),
+        (
+            stuck(&under_way),
+            "InProgress",
+            reasons::CONTAINER_NOT_STARTING,
+            no_image,
+        ),
+        (stuck(&overdue), "Failed", late, no_image),
+        (with(&overdue), "Failed", late, "says the controller"),
+        (with(&crashed), "InProgress", reasons::UNAVAILABLE, "fewer pods"),
+        (with(&refused), "InProgress", reasons::FAILED_CREATE, "exceeded quota"),
+    ]);
+}
+
+#[test]
+fn each_state_of_a_credential_has_its_reason_and_its_kstatus() {
+    let second = |fact| Case {
+        facts: vec![("second", fact)],
+        withheld: true,
+        ..well()
+    };
+    let failed = CredentialFact::Failed {
+        message: "no key could decrypt secret".to_owned(),
+    };
+    check(vec![
+        (
+            second(CredentialFact::Missing),
+            "InProgress",
+            reasons::CREDENTIAL_MISSING,
+            "SealedSecret second-token does not exist",
+        ),
+        (
+            second(CredentialFact::Pending),
+            "InProgress",
+            reasons::CREDENTIAL_PENDING,
+            "SealedSecret second-token is not unsealed",
+        ),
+        (
+            second(failed),
+            "Failed",
+            reasons::UNSEAL_FAILED,
+            "no key could decrypt secret",
+        ),
+    ]);
 }
 
 #[test]

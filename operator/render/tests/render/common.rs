@@ -1,7 +1,7 @@
 //! Inputs that the tests share.
 
 use sallyport_api::McpEndpoint;
-use sallyport_render::{Facts, NodeFeatures, Settings};
+use sallyport_render::{Amounts, Facts, NodeFeatures, Settings};
 use serde_json::{Value, json};
 
 pub const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -10,6 +10,7 @@ pub fn settings() -> Settings {
     Settings {
         sidecar_image: format!("registry.example/sallyport/sidecar@sha256:{}", "0".repeat(64)),
         egress_image: format!("registry.example/sallyport/egress@sha256:{}", "0".repeat(64)),
+        sidecar_amounts: Amounts::SIDECAR,
         priority_class: "sallyport-endpoint".into(),
         cluster_domain: "cluster.local".into(),
         operator_namespace: "sallyport-system".into(),

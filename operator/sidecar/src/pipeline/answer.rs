@@ -66,7 +66,7 @@ impl Answer {
         Self(Kind::Whole(body))
     }
 
-    /// A body of the server. `endless` streams end as soon as the sidecar drains, others when the drain's time is up.
+    /// A body of the server. `endless` streams end as soon as the pod's end is decided, others when the drain's time is up.
     pub(super) fn stream(
         body: Incoming,
         events: bool,
@@ -77,7 +77,7 @@ impl Answer {
         metrics: &Metrics,
     ) -> Self {
         let last = if endless && events {
-            Phase::Draining
+            Phase::Leaving
         } else {
             Phase::Ended
         };

@@ -1,6 +1,6 @@
 //! The end: requests finish, streams end, and every record is written.
 
-use crate::support::{CALL, Lines, Running, Server, client, events, get, policy, post, reply, send, until};
+use crate::support::{CALL, Lines, Running, Server, client, events, get, pair, policy, post, reply, send, until};
 use http_body_util::{BodyExt, Full};
 use pretty_assertions::assert_eq;
 use std::process::Stdio;
@@ -166,4 +166,26 @@ async fn no_record_is_lost_when_sigterm_comes_in_the_middle() {
         "every answer that a client read is recorded as allowed, and no other"
     );
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[tokio::test]
+async fn once_the_pods_end_is_decided_all_is_served_and_callers_are_sent_elsewhere() {
+    let server = Server::start(async |_| reply(200, "{}")).await;
+    let (sidecar, _) = pair(&server).await;
+    let before = send(post(sidecar.traffic, CALL)).await;
+    assert!(!before.headers().contains_key("connection"), "{before:?}");
+    let idle = TcpStream::connect(sidecar.traffic).await.unwrap();
+
+    assert_eq!(sidecar.admin("/drain").await.0, 200);
+    assert_eq!(sidecar.admin("/readyz").await.0, 503);
+    for _ in 0..3 {
+        let after = send(post(sidecar.traffic, CALL)).await;
+        assert_eq!(after.status(), 200);
+        assert_eq!(after.headers()["connection"], "close");
+    }
+    let begun = Instant::now();
+    idle.readable().await.unwrap();
+    assert_eq!(idle.try_read(&mut [0; 1]).unwrap(), 0, "an idle connection is closed");
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    sidecar.stop().await.unwrap();
 }
