@@ -1,0 +1,1 @@
+//! Attacks on the sidecar, each with its negative control.

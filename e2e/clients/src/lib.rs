@@ -1,0 +1,1 @@
+//! The official clients, through the sidecar.
