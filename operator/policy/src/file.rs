@@ -1,6 +1,7 @@
 //! The policy file: one JSON document per endpoint.
 
-use crate::enforcement::Enforcement;
+use crate::enforcement::{Enforcement, EnforcementMode};
+use crate::{Limits, Upstream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -24,6 +25,9 @@ pub struct PolicyFile {
     pub schema: String,
     /// Which endpoint this is; copied into every audit record.
     pub endpoint: EndpointIdentity,
+    /// `metadata.generation` of the spec that this was written from; copied into every audit record.
+    #[serde(default)]
+    pub generation: i64,
     /// What the sidecar listens on.
     pub listen: Listen,
     /// Where the server is.
@@ -63,32 +67,6 @@ pub struct Listen {
     pub admin_port: u16,
 }
 
-/// Where the server is. Always in the same pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Upstream {
-    /// Port on 127.0.0.1.
-    pub port: u16,
-    /// Path of the MCP endpoint; the only path that is forwarded.
-    pub path: String,
-}
-
-/// Bounds on every request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
-    /// Largest request body in bytes; more is answered with 413.
-    pub body_bytes: u64,
-    /// Seconds until the server must have sent the head of its answer.
-    pub response_header_seconds: u64,
-    /// Seconds after which a response stream is ended.
-    pub stream_seconds: u64,
-    /// Connections at a time.
-    pub connections: u32,
-    /// Seconds that requests under way get to finish after SIGTERM.
-    pub drain_seconds: u64,
-}
-
 /// What is recorded of each call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -120,19 +98,30 @@ pub enum ParseError {
     },
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl PolicyFile {
+    /// The policy that allows least in front of the server at `upstream`: each field has its closed value. Whoever builds a
+    /// policy names what it opens and takes the rest from here.
+    pub fn closed(endpoint: EndpointIdentity, listen: Listen, upstream: Upstream) -> Self {
         Self {
-            body_bytes: 1 << 20,
-            response_header_seconds: 30,
-            stream_seconds: 3600,
-            connections: 1024,
-            drain_seconds: 25,
+            schema: SCHEMA.to_owned(),
+            endpoint,
+            generation: 0,
+            listen,
+            upstream,
+            hosts: vec![],
+            origins: vec![],
+            limits: Limits::default(),
+            audit: AuditPolicy {
+                arguments: ArgumentsMode::Digest,
+            },
+            enforcement: Enforcement {
+                mode: EnforcementMode::Required,
+                wait_seconds: 30,
+                canaries: vec![],
+            },
         }
     }
-}
 
-impl PolicyFile {
     /// Reads a policy file.
     ///
     /// # Errors
@@ -177,36 +166,21 @@ pub fn short_hash(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enforcement::EnforcementMode;
     use pretty_assertions::assert_eq;
 
     fn file() -> PolicyFile {
+        let endpoint = EndpointIdentity {
+            namespace: "team-a".into(),
+            name: "demo".into(),
+            uid: "u".into(),
+        };
+        let listen = Listen {
+            port: 15080,
+            admin_port: 15090,
+        };
         PolicyFile {
-            schema: SCHEMA.to_owned(),
-            endpoint: EndpointIdentity {
-                namespace: "team-a".into(),
-                name: "demo".into(),
-                uid: "u".into(),
-            },
-            listen: Listen {
-                port: 15080,
-                admin_port: 15090,
-            },
-            upstream: Upstream {
-                port: 3001,
-                path: "/mcp".into(),
-            },
             hosts: vec!["demo.team-a.svc".into()],
-            origins: vec![],
-            limits: Limits::default(),
-            audit: AuditPolicy {
-                arguments: ArgumentsMode::Digest,
-            },
-            enforcement: Enforcement {
-                mode: EnforcementMode::Required,
-                wait_seconds: 30,
-                canaries: vec![([10, 96, 0, 7], 15070).into()],
-            },
+            ..PolicyFile::closed(endpoint, listen, Upstream::port(3001, "/mcp"))
         }
     }
 

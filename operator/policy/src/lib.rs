@@ -7,11 +7,15 @@ mod authority;
 pub mod egress;
 pub mod enforcement;
 mod file;
+mod limits;
 mod network;
+mod upstream;
 
 pub use authority::{Authority, allows_host, allows_origin};
 pub use file::{
-    ArgumentsMode, AuditPolicy, EndpointIdentity, FILE_NAME, Limits, Listen, MOUNT_PATH, ParseError, PolicyFile,
-    SCHEMA, Upstream, short_hash,
+    ArgumentsMode, AuditPolicy, EndpointIdentity, FILE_NAME, Listen, MOUNT_PATH, ParseError, PolicyFile, SCHEMA,
+    short_hash,
 };
+pub use limits::{Limits, Rate, Rates, ToolRate};
 pub use network::{Network, ParseNetworkError};
+pub use upstream::{ServerAddress, Upstream};

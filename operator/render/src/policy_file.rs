@@ -3,35 +3,30 @@
 use crate::ValidatedEndpoint;
 use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
 use sallyport_policy::{
-    ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream,
+    ArgumentsMode, AuditPolicy, EndpointIdentity, Listen, PolicyFile, Upstream,
     enforcement::{Enforcement, EnforcementMode},
 };
 
 pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
+    let identity = EndpointIdentity {
+        namespace: endpoint.namespace.clone(),
+        name: endpoint.name.clone(),
+        uid: endpoint.uid.clone(),
+    };
+    let listen = Listen {
+        port: SIDECAR_PORT,
+        admin_port: SIDECAR_ADMIN_PORT,
+    };
+    let upstream = Upstream::port(endpoint.server.port, endpoint.server.path.clone());
     PolicyFile {
-        schema: SCHEMA.to_owned(),
-        endpoint: EndpointIdentity {
-            namespace: endpoint.namespace.clone(),
-            name: endpoint.name.clone(),
-            uid: endpoint.uid.clone(),
-        },
-        listen: Listen {
-            port: SIDECAR_PORT,
-            admin_port: SIDECAR_ADMIN_PORT,
-        },
-        upstream: Upstream {
-            port: endpoint.server.port,
-            path: endpoint.server.path.clone(),
-        },
         hosts: hosts(endpoint),
-        origins: vec![],
-        limits: Limits::default(),
         audit: AuditPolicy {
             arguments: match endpoint.audit_arguments {
                 AuditArguments::Digest => ArgumentsMode::Digest,
             },
         },
         enforcement: enforcement(endpoint),
+        ..PolicyFile::closed(identity, listen, upstream)
     }
 }
 

@@ -13,7 +13,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
-use sallyport_policy::{ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream};
+use sallyport_policy::{EndpointIdentity, Listen, PolicyFile, Upstream};
 use sallyport_sidecar::Sidecar;
 use std::{
     convert::Infallible,
@@ -97,29 +97,20 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 }
 
 fn policy(port: u16) -> PolicyFile {
+    let endpoint = EndpointIdentity {
+        namespace: "bench".into(),
+        name: "bench".into(),
+        uid: "bench".into(),
+    };
+    let listen = Listen { port: 0, admin_port: 0 };
     PolicyFile {
-        schema: SCHEMA.into(),
-        endpoint: EndpointIdentity {
-            namespace: "bench".into(),
-            name: "bench".into(),
-            uid: "bench".into(),
-        },
-        listen: Listen { port: 0, admin_port: 0 },
-        upstream: Upstream {
-            port,
-            path: "/mcp".into(),
-        },
         hosts: vec!["127.0.0.1".into()],
-        origins: vec![],
-        limits: Limits::default(),
-        audit: AuditPolicy {
-            arguments: ArgumentsMode::Digest,
-        },
         enforcement: Enforcement {
             mode: EnforcementMode::Warn,
             wait_seconds: 1,
             canaries: vec![],
         },
+        ..PolicyFile::closed(endpoint, listen, Upstream::port(port, "/mcp"))
     }
 }
 

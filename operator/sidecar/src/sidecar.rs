@@ -95,7 +95,7 @@ impl Sidecar {
         Ok(Self {
             traffic_address: traffic.local_addr().map_err(StartError::Address)?,
             admin_address: admin.local_addr().map_err(StartError::Address)?,
-            upstream: Upstream::new(policy.upstream.port, head_bound),
+            upstream: Upstream::new(policy.upstream.address.clone(), head_bound),
             probe: Probe::new(&policy.enforcement, api_server),
             policy,
             path,
@@ -126,7 +126,7 @@ impl Sidecar {
     ///
     /// When records could not be written.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
-        let watch = ServerWatch::start(self.upstream.clone(), self.policy.upstream.port, self.path);
+        let watch = ServerWatch::start(self.upstream.clone(), self.path);
         let enforcement = EnforcementWatch::start(self.probe, self.policy.enforcement.mode, self.metrics.clone());
         let admin = tokio::spawn(serve_admin(
             self.admin,

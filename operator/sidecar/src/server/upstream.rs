@@ -1,6 +1,6 @@
 //! Forwarding one request to the server.
 
-use super::Loopback;
+use super::{Connector, ServerStream};
 use crate::pipeline::Denial;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -10,6 +10,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use sallyport_policy::ServerAddress;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -17,10 +19,11 @@ use tokio::sync::Notify;
 /// Shorter than the keep-alive of Node's HTTP server (5 s): a pooled connection is dropped before the server drops it.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
-/// Speaks HTTP/1.1 to the server over pooled loopback connections. Clones share the pool.
+/// Speaks HTTP/1.1 to the server over pooled connections. Clones share the pool.
 #[derive(Clone)]
 pub struct Upstream {
-    client: Client<Loopback, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
     /// Also the `Host` that the server sees: the client writes it from the URI.
     authority: String,
     head_bound: Duration,
@@ -28,15 +31,17 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An upstream on `port`, whose answers must begin within `head_bound`.
-    pub fn new(port: u16, head_bound: Duration) -> Self {
+    /// An upstream at `address`, whose answers must begin within `head_bound`.
+    pub fn new(address: ServerAddress, head_bound: Duration) -> Self {
+        let connector = Connector::new(address);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .build(Loopback { port });
+            .build(connector.clone());
         Self {
             client,
-            authority: format!("127.0.0.1:{port}"),
+            authority: connector.authority(),
+            connector,
             head_bound,
             lost: Arc::new(Notify::new()),
         }
@@ -67,6 +72,20 @@ impl Upstream {
             return Err(Denial::UpstreamFailed);
         }
         Ok(response)
+    }
+
+    /// A connection of its own, outside the pool.
+    ///
+    /// # Errors
+    ///
+    /// When nothing accepts it.
+    pub async fn connect(&self) -> io::Result<ServerStream> {
+        self.connector.connect().await
+    }
+
+    /// Where the server is, for people.
+    pub const fn address(&self) -> &Connector {
+        &self.connector
     }
 
     /// Returns when a request could not reach the server.

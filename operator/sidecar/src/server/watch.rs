@@ -1,8 +1,8 @@
-//! Knows whether the server answers MCP. The handshake is done once per life of the server; in between only TCP
+//! Knows whether the server answers MCP. The handshake is done once per life of the server; in between only
 //! connections are tried, so that no server collects sessions.
 
+use super::Upstream;
 use super::handshake::{ServerInfo, shake_hands};
-use super::{Upstream, connect};
 use http::uri::PathAndQuery;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,18 +33,19 @@ pub enum ServerState {
 #[derive(Clone)]
 pub struct ServerWatch {
     state: watch::Receiver<ServerState>,
-    port: u16,
+    upstream: Upstream,
 }
 
 impl ServerWatch {
-    /// Starts watching the server at `port` and `path`, for as long as the runtime lives.
-    pub fn start(upstream: Upstream, port: u16, path: PathAndQuery) -> Self {
+    /// Starts watching the server at `path`, for as long as the runtime lives.
+    pub fn start(upstream: Upstream, path: PathAndQuery) -> Self {
         let (sender, state) = watch::channel(ServerState::Waiting {
             reason: "not tried yet".into(),
         });
+        let watched = upstream.clone();
         tokio::spawn(async move {
             loop {
-                let info = until_answered(&upstream, port, &path, &sender).await;
+                let info = until_answered(&upstream, &path, &sender).await;
                 tracing::info!(
                     name = info.name,
                     version = info.version,
@@ -52,14 +53,17 @@ impl ServerWatch {
                     "the server answers"
                 );
                 sender.send_replace(ServerState::Answered(info));
-                until_lost(&upstream, port).await;
+                until_lost(&upstream).await;
                 tracing::warn!("the server is lost");
                 sender.send_replace(ServerState::Waiting {
-                    reason: "nothing accepts connections on the server's port any more".into(),
+                    reason: "nothing accepts the sidecar's connections any more".into(),
                 });
             }
         });
-        Self { state, port }
+        Self {
+            state,
+            upstream: watched,
+        }
     }
 
     /// What is known now.
@@ -67,21 +71,16 @@ impl ServerWatch {
         self.state.borrow().clone()
     }
 
-    /// Whether the server's port accepts connections at this moment.
+    /// Whether the server accepts connections at this moment.
     pub async fn accepts(&self) -> bool {
-        accepts(self.port).await
+        accepts(&self.upstream).await
     }
 }
 
-async fn until_answered(
-    upstream: &Upstream,
-    port: u16,
-    path: &PathAndQuery,
-    sender: &watch::Sender<ServerState>,
-) -> ServerInfo {
+async fn until_answered(upstream: &Upstream, path: &PathAndQuery, sender: &watch::Sender<ServerState>) -> ServerInfo {
     let mut pause = FIRST_PAUSE;
     loop {
-        let reason = if accepts(port).await {
+        let reason = if accepts(upstream).await {
             match shake_hands(upstream, path).await {
                 Ok(info) => return info,
                 Err(error) => {
@@ -93,25 +92,25 @@ async fn until_answered(
         } else {
             // A refused connection costs nothing, and the server may listen the next moment.
             pause = (pause * 2).min(FIRST_PAUSE * 4);
-            format!("nothing accepts connections on port {port}")
+            format!("nothing accepts connections on {}", upstream.address())
         };
         sender.send_replace(ServerState::Waiting { reason });
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn until_lost(upstream: &Upstream, port: u16) {
+async fn until_lost(upstream: &Upstream) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = upstream.lost() => {}
         }
-        if !accepts(port).await {
+        if !accepts(upstream).await {
             return;
         }
     }
 }
 
-async fn accepts(port: u16) -> bool {
-    matches!(tokio::time::timeout(CONNECT_BOUND, connect(port)).await, Ok(Ok(_)))
+async fn accepts(upstream: &Upstream) -> bool {
+    matches!(tokio::time::timeout(CONNECT_BOUND, upstream.connect()).await, Ok(Ok(_)))
 }

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
-use sallyport_policy::{ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream};
+use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Upstream};
 use sallyport_sidecar::{Sidecar, UnwrittenRecords};
 use serde_json::Value;
 use std::io::Write;
@@ -37,18 +37,13 @@ pub const REFUSING: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 
 /// A policy for a server on `port`, with bounds short enough for tests.
 pub fn policy(port: u16) -> PolicyFile {
+    let endpoint = EndpointIdentity {
+        namespace: "team-a".into(),
+        name: "demo".into(),
+        uid: "uid-1".into(),
+    };
+    let listen = Listen { port: 0, admin_port: 0 };
     PolicyFile {
-        schema: SCHEMA.into(),
-        endpoint: EndpointIdentity {
-            namespace: "team-a".into(),
-            name: "demo".into(),
-            uid: "uid-1".into(),
-        },
-        listen: Listen { port: 0, admin_port: 0 },
-        upstream: Upstream {
-            port,
-            path: "/mcp".into(),
-        },
         hosts: vec!["demo.team-a.svc".into(), "127.0.0.1".into()],
         origins: vec!["https://app.example".into()],
         limits: Limits {
@@ -57,15 +52,14 @@ pub fn policy(port: u16) -> PolicyFile {
             stream_seconds: 30,
             connections: 64,
             drain_seconds: 2,
-        },
-        audit: AuditPolicy {
-            arguments: ArgumentsMode::Digest,
+            ..Limits::default()
         },
         enforcement: Enforcement {
             mode: EnforcementMode::Required,
             wait_seconds: 1,
             canaries: vec![REFUSING],
         },
+        ..PolicyFile::closed(endpoint, listen, Upstream::port(port, "/mcp"))
     }
 }
 

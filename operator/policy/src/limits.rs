@@ -1,0 +1,125 @@
+//! Bounds on what a caller, a call and the server may use up.
+
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
+
+/// Bounds on every request. All of them hold always; there is no value that means "without bound".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest request body in bytes; more is answered with 413.
+    pub body_bytes: u64,
+    /// Deepest nesting of objects and arrays in a request.
+    pub json_depth: u32,
+    /// Largest answer in bytes that is not an event stream. A larger one is broken off.
+    pub response_bytes: u64,
+    /// Largest event of an event stream in bytes. A stream with a larger one is ended.
+    pub event_bytes: u64,
+    /// Seconds until the server must have sent the head of its answer.
+    pub response_header_seconds: u64,
+    /// Seconds that an answer may take in all. On an event stream that answers a request: seconds until the first message
+    /// and between two messages, not counted while the server waits for the client.
+    pub request_seconds: u64,
+    /// Seconds after which an event stream is ended.
+    pub stream_seconds: u64,
+    /// Connections at a time.
+    pub connections: u32,
+    /// Requests under way at a time, of all callers, event streams included.
+    pub concurrent_requests: u32,
+    /// Requests under way at a time, of one caller, event streams not included.
+    pub concurrent_requests_per_principal: u32,
+    /// Event streams without an end of their own (GET, `subscriptions/listen`) at a time, of one caller.
+    pub concurrent_streams_per_principal: u32,
+    /// How many requests in a time.
+    pub rates: Rates,
+    /// Seconds that requests under way get to finish after SIGTERM.
+    pub drain_seconds: u64,
+}
+
+/// How many requests in a time. Each is a token bucket of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Rates {
+    /// Requests of one caller, `server/discover` not included.
+    pub per_principal: Rate,
+    /// Calls of one tool by one caller, where [`tools`](Self::tools) names no other.
+    pub per_tool: Rate,
+    /// Calls of the tools that it names, by one caller, each tool in a bucket of its own. The first that names a tool counts.
+    pub tools: Vec<ToolRate>,
+    /// `server/discover` of one caller. Generous, because a client that is refused here falls back to the legacy era.
+    pub discover: Rate,
+    /// Requests of one client address that failed authentication.
+    pub failed_authentication: Rate,
+}
+
+/// The rate of some tools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToolRate {
+    /// Name of a tool, `*` for any text.
+    pub tool: String,
+    /// How often.
+    pub rate: Rate,
+}
+
+/// A token bucket: it holds `burst` tokens and gets `requests` new ones, evenly, each `seconds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rate {
+    /// Tokens for each span of time.
+    pub requests: NonZeroU32,
+    /// The span of time in seconds.
+    pub seconds: NonZeroU32,
+    /// Tokens at most.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// `requests` a minute, `burst` at once. Zeros count as one.
+    pub const fn per_minute(requests: u32, burst: u32) -> Self {
+        Self {
+            requests: at_least_one(requests),
+            seconds: at_least_one(60),
+            burst: at_least_one(burst),
+        }
+    }
+}
+
+const fn at_least_one(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            per_principal: Rate::per_minute(1200, 200),
+            per_tool: Rate::per_minute(600, 100),
+            tools: vec![],
+            discover: Rate::per_minute(6000, 1000),
+            failed_authentication: Rate::per_minute(60, 30),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            json_depth: 64,
+            response_bytes: 16 << 20,
+            event_bytes: 4 << 20,
+            response_header_seconds: 30,
+            request_seconds: 30,
+            stream_seconds: 3600,
+            connections: 1024,
+            concurrent_requests: 512,
+            concurrent_requests_per_principal: 64,
+            concurrent_streams_per_principal: 16,
+            rates: Rates::default(),
+            drain_seconds: 25,
+        }
+    }
+}
