@@ -3,14 +3,17 @@
 //! The operator writes a [`PolicyFile`] into a ConfigMap; the audit sidecar reads it from a mounted file. The egress
 //! gateway is told likewise by an [`egress::EgressFile`]. No side knows more of the other. The decisions in this crate are pure: no I/O, no clock, no Kubernetes.
 
+pub mod authentication;
 mod authority;
 pub mod egress;
 pub mod enforcement;
 mod file;
 mod limits;
 mod network;
+mod principal;
 mod upstream;
 
+pub use authentication::{Authentication, Tls};
 pub use authority::{Authority, allows_host, allows_origin};
 pub use file::{
     ArgumentsMode, AuditPolicy, EndpointIdentity, FILE_NAME, Listen, MOUNT_PATH, ParseError, PolicyFile, SCHEMA,
@@ -18,4 +21,5 @@ pub use file::{
 };
 pub use limits::{Limits, Rate, Rates, ToolRate};
 pub use network::{Network, ParseNetworkError};
+pub use principal::{Principal, PrincipalKind};
 pub use upstream::{ServerAddress, Upstream};
