@@ -5,16 +5,19 @@
 
 pub mod authentication;
 mod authority;
+mod confirmation;
 pub mod egress;
 pub mod enforcement;
 mod file;
 mod limits;
 mod network;
 mod principal;
+mod sealing;
 mod upstream;
 
 pub use authentication::{Authentication, Tls};
 pub use authority::{Authority, allows_host, allows_origin};
+pub use confirmation::{Confirmation, ConfirmedTools, DEFAULT_EXPIRY_SECONDS, LegacyConfirmation, MAX_EXPIRY_SECONDS};
 pub use file::{
     ArgumentsMode, AuditPolicy, EndpointIdentity, FILE_NAME, Listen, MOUNT_PATH, ParseError, PolicyFile, SCHEMA,
     short_hash,
@@ -22,4 +25,5 @@ pub use file::{
 pub use limits::{Limits, Rate, Rates, ToolRate};
 pub use network::{Network, ParseNetworkError};
 pub use principal::{Principal, PrincipalKind};
+pub use sealing::{PEER_PORT, Sealing};
 pub use upstream::{ServerAddress, Upstream};
