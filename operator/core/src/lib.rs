@@ -4,5 +4,7 @@
 //! [`journal`] brings records to a sink without losing one.
 
 pub mod drain;
+pub mod follow;
 pub mod journal;
 pub mod listener;
+pub mod tls;
