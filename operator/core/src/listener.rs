@@ -13,6 +13,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -142,8 +143,9 @@ async fn idle_end(drain: &mut Drain) {
 
 /// Serves HTTP/1.1 on one connection: `handler` answers its requests, one after the other; once the drain begins, the
 /// one under way is the last.
-pub async fn serve_http<H, F, B>(stream: TcpStream, peer: IpAddr, handler: H, mut drain: Drain)
+pub async fn serve_http<S, H, F, B>(stream: S, peer: IpAddr, handler: H, mut drain: Drain)
 where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Fn(Request<Incoming>, IpAddr) -> F,
     F: Future<Output = Response<B>>,
     B: Body + 'static,
