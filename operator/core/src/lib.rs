@@ -1,10 +1,8 @@
 //! What the programs of the data plane share.
 //!
-//! [`listener`] takes connections and ends them in order, [`drain`] tells everybody how far the end has come, and
-//! [`journal`] brings records to a sink without losing one.
+//! [`listener`] takes connections and ends them in order, and [`drain`] tells everybody how far the end has come.
 
 pub mod drain;
 pub mod follow;
-pub mod journal;
 pub mod listener;
 pub mod tls;

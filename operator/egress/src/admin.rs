@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use sallyport_audit::journal::Journal;
 use sallyport_core::drain::{Drain, Phase};
-use sallyport_core::journal::Journal;
 use std::sync::Arc;
 
 /// Answers the admin port's requests. Clones share everything.

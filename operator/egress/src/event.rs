@@ -6,7 +6,7 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::target::Target;
 use jiff::Timestamp;
-use sallyport_core::journal::{Journal, SinkUnavailable, Slot};
+use sallyport_audit::journal::{Journal, SinkUnavailable, Slot};
 use sallyport_policy::EndpointIdentity;
 use serde::{Serialize, Serializer};
 use std::net::IpAddr;

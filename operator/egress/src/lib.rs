@@ -27,4 +27,4 @@ mod tunnel;
 pub use dial::{Dial, Kernel};
 pub use gateway::{Gateway, StartError};
 pub use policy::LoadError;
-pub use sallyport_core::journal::UnwrittenRecords;
+pub use sallyport_audit::journal::UnwrittenRecords;

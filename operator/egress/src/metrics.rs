@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use sallyport_core::journal::JournalMetrics;
+use sallyport_audit::journal::JournalMetrics;
 use std::time::Duration;
 
 /// Content type of [`Metrics::encode`]'s text.

@@ -1,7 +1,7 @@
 //! The policy file: one JSON document per endpoint.
 
 use crate::enforcement::{Enforcement, EnforcementMode};
-use crate::{Limits, Upstream};
+use crate::{AuditPolicy, Limits, Upstream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -67,21 +67,6 @@ pub struct Listen {
     pub admin_port: u16,
 }
 
-/// What is recorded of each call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AuditPolicy {
-    /// What is recorded of the arguments.
-    pub arguments: ArgumentsMode,
-}
-
-/// What is recorded of the arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ArgumentsMode {
-    /// Their SHA-256.
-    Digest,
-}
-
 /// Why a policy file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
@@ -111,9 +96,7 @@ impl PolicyFile {
             hosts: vec![],
             origins: vec![],
             limits: Limits::default(),
-            audit: AuditPolicy {
-                arguments: ArgumentsMode::Digest,
-            },
+            audit: AuditPolicy::default(),
             enforcement: Enforcement {
                 mode: EnforcementMode::Required,
                 wait_seconds: 30,

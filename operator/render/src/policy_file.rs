@@ -23,7 +23,10 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
         audit: AuditPolicy {
             arguments: match endpoint.audit_arguments {
                 AuditArguments::Digest => ArgumentsMode::Digest,
+                AuditArguments::Redacted => ArgumentsMode::Redacted,
+                AuditArguments::Full => ArgumentsMode::Full,
             },
+            ..AuditPolicy::default()
         },
         enforcement: enforcement(endpoint),
         ..PolicyFile::closed(identity, listen, upstream)

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use sallyport_audit::journal::Journal;
 use sallyport_core::drain::{Drain, DrainControl, Phase};
-use sallyport_core::journal::Journal;
 use serde::Serialize;
 use std::sync::Arc;
 

@@ -13,5 +13,5 @@ mod pipeline;
 mod server;
 mod sidecar;
 
-pub use sallyport_core::journal::UnwrittenRecords;
+pub use sallyport_audit::journal::UnwrittenRecords;
 pub use sidecar::{Sidecar, StartError};

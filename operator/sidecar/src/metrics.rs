@@ -1,14 +1,13 @@
 //! What Prometheus sees. Every label has a bounded set of values.
 
 use crate::audit::Outcome;
-use crate::pipeline::Message;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use sallyport_core::journal::JournalMetrics;
+use sallyport_audit::journal::JournalMetrics;
 use sallyport_policy::enforcement::{Destination, Verdict};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -45,9 +44,9 @@ pub enum MethodClass {
 }
 
 impl MethodClass {
-    /// The class of `message`.
-    pub fn of(message: &Message) -> Self {
-        let Some(method) = message.method() else {
+    /// The class of a message with `method`; a response has none.
+    pub fn of(method: Option<&str>) -> Self {
+        let Some(method) = method else {
             return Self::Response;
         };
         match method {
@@ -80,12 +79,6 @@ impl EncodeLabelValue for MethodClass {
             Self::Response => "response",
             Self::Other => "other",
         })
-    }
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        encoder.write_str(self.as_str())
     }
 }
 

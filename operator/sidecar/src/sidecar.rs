@@ -1,15 +1,15 @@
 //! The sidecar as a whole: what is started, in which order it ends.
 
 use crate::admin::Admin;
-use crate::audit::Record;
+use crate::audit::{Admission, Record};
 use crate::guard::{EnforcementWatch, Probe};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::server::{ServerWatch, Upstream};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
+use sallyport_audit::journal::{Journal, JournalThread, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
-use sallyport_core::journal::{Journal, JournalThread, UnwrittenRecords};
 use sallyport_core::listener::{self, BindError, Server};
 use sallyport_policy::PolicyFile;
 use std::io::{self, Write};
@@ -86,8 +86,8 @@ impl Sidecar {
         let metrics = Arc::new(Metrics::new());
         let traffic = listener::bind(policy.listen.port).await?;
         let admin = listener::bind(policy.listen.admin_port).await?;
-        // A request holds its place in the journal until it ends, and a connection has one request at a time.
-        let capacity = connections(&policy) + BACKLOG;
+        // A request holds its places in the journal until it ends, and a connection has one request at a time.
+        let capacity = connections(&policy) * Admission::PLACES + BACKLOG;
         let (journal, journal_thread) =
             Journal::start(sink, capacity, metrics.journal.clone()).map_err(StartError::Journal)?;
         let head_bound = Duration::from_secs(policy.limits.response_header_seconds);

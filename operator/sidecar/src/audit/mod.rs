@@ -1,10 +1,9 @@
-//! The record of every request: what it holds, how it stays whole, where it goes.
+//! The record of every request: one on every way out, and two for an event stream.
 //!
-//! A request first takes a slot in the bounded journal; without one it is refused. Its [`Entry`] holds the slot
-//! and sends exactly one [`Record`], on every way out, dropping included.
+//! A request first takes its places in the bounded journal; without them it is refused. Its [`Entry`] holds them and sends
+//! exactly one [`Record`] of the request's end, dropping included, and one more when an event stream opens.
 
 mod entry;
-mod record;
 
-pub use entry::Entry;
-pub use record::{Outcome, Record, hex_digest};
+pub use entry::{Admission, Entry};
+pub use sallyport_audit::{Asked, CallArguments, ClosedBy, Outcome, Record, Target};

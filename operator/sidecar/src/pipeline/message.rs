@@ -4,7 +4,6 @@
 //! which two parsers could disagree is refused, the view is read from the very bytes that are forwarded, and the
 //! forwarded bytes are never written anew.
 
-use crate::audit::hex_digest;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -58,8 +57,8 @@ pub enum Message {
 pub struct Tool {
     /// At most 256 bytes.
     pub name: String,
-    /// SHA-256 of the arguments' bytes as sent, in hexadecimal.
-    pub arguments_sha256: Option<String>,
+    /// The arguments as sent.
+    pub arguments: Option<String>,
 }
 
 /// Why a body is not a message that can be decided on.
@@ -214,7 +213,7 @@ fn tool(params: &Members<'_>) -> Result<Tool, MessageError> {
     }
     Ok(Tool {
         name,
-        arguments_sha256: arguments.map(|arguments| hex_digest(arguments.get().as_bytes())),
+        arguments: arguments.map(|arguments| arguments.get().to_owned()),
     })
 }
 
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_call_is_seen_with_the_digest_of_its_arguments_as_sent() {
+    fn a_tool_call_is_seen_with_its_arguments_as_sent() {
         let body =
             br#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"echo","arguments":{ "b":1,"a":2 }}}"#;
         let message = parse(body).unwrap();
@@ -354,7 +353,7 @@ mod tests {
             message.tool(),
             Some(&Tool {
                 name: "echo".into(),
-                arguments_sha256: Some(hex_digest(br#"{ "b":1,"a":2 }"#)),
+                arguments: Some(r#"{ "b":1,"a":2 }"#.to_owned()),
             })
         );
     }

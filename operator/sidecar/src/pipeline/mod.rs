@@ -14,14 +14,14 @@ pub use answer::{Answer, is_event_stream};
 pub use denial::Denial;
 pub use message::Message;
 
-use crate::audit::{Entry, Record};
+use crate::audit::{Admission, Asked, CallArguments, Entry, Record, Target};
 use crate::metrics::Metrics;
 use crate::server::Upstream;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use sallyport_audit::journal::Journal;
 use sallyport_core::drain::Drain;
-use sallyport_core::journal::Journal;
-use sallyport_policy::PolicyFile;
+use sallyport_policy::{ArgumentsMode, PolicyFile};
 use serde_json::value::RawValue;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,14 +58,15 @@ impl Pipeline {
 
     /// Answers one request and leaves one record of it.
     pub async fn handle(&self, request: Request<Incoming>, client_ip: IpAddr) -> Response<Answer> {
-        let Ok(slot) = self.journal.admit().await else {
+        let Ok(admission) = Admission::take(&self.journal).await else {
             self.metrics.audit_unrecorded_refusals.inc();
             return Denial::SinkUnavailable.response(None);
         };
         let (head, body) = request.into_parts();
         let mut entry = Entry::open(
-            slot,
+            admission,
             self.endpoint.clone(),
+            self.policy.generation,
             client_ip,
             &head,
             self.drain.clone(),
@@ -101,7 +102,7 @@ impl Pipeline {
         let endless = match verb {
             head::Verb::Post => {
                 let message = message::parse(&body)?;
-                entry.message(&message);
+                entry.asked(asked(&message, self.policy.audit.arguments));
                 *id = message.id().map(ToOwned::to_owned);
                 message.method() == Some("subscriptions/listen")
             }
@@ -111,6 +112,7 @@ impl Pipeline {
         // Here: authorization, then limits, then confirmation.
         // Needs: the server.
         crate::headers::strip_request(&mut head.headers);
+        entry.forwarded();
         let response = self.upstream.forward(&head, body).await?;
         Ok(Passed { response, endless })
     }
@@ -119,6 +121,9 @@ impl Pipeline {
         let (mut head, body) = passed.response.into_parts();
         crate::headers::strip_hop_by_hop(&mut head.headers);
         entry.answer(&head);
+        if is_event_stream(&head.headers) {
+            entry.stream_opened();
+        }
         let lifetime = Duration::from_secs(self.policy.limits.stream_seconds);
         let answer = Answer::stream(
             body,
@@ -131,6 +136,22 @@ impl Pipeline {
         );
         Response::from_parts(head, answer)
     }
+}
+
+/// What the record keeps of `message`.
+fn asked(message: &Message, arguments: ArgumentsMode) -> Asked {
+    let mut asked = Asked::default();
+    if let Some(method) = message.method() {
+        asked.method(method);
+    }
+    if let Some(id) = message.id() {
+        asked.id(id.get());
+    }
+    if let Some(tool) = message.tool() {
+        asked.target = Some(Target::tool(&tool.name));
+        asked.arguments = tool.arguments.as_deref().map(|raw| CallArguments::new(raw, arguments));
+    }
+    asked
 }
 
 /// An answer of the server, its body not yet read.

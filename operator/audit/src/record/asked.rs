@@ -1,0 +1,209 @@
+//! What a request asks for.
+
+use crate::text::{CallerText, hex_digest};
+use sallyport_policy::ArgumentsMode;
+use serde::{Serialize, Serializer};
+
+/// Longest method and name of a tool, a prompt or a client that is kept as it is, in bytes.
+const MAX_NAME: usize = 256;
+
+/// Longest URI, in bytes.
+const MAX_URI: usize = 1024;
+
+/// Longest JSON-RPC id and protocol version, in bytes.
+const MAX_ID: usize = 128;
+
+/// Which of the two wires a request is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    /// Sessions; up to 2025-11-25.
+    Legacy,
+    /// Stateless; from 2026-07-28 on.
+    Modern,
+}
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `params.name` of a `tools/call`.
+    Tool(CallerText),
+    /// `params.name` of a `prompts/get`.
+    Prompt(CallerText),
+    /// `params.uri` of a `resources/...`, without its query.
+    Resource(CallerText),
+}
+
+/// How far the confirmation of a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmation {
+    /// It was asked for.
+    Requested,
+    /// It was given, and used up by this call.
+    Given,
+    /// What came as a confirmation is none: of another call or caller, expired, or used before.
+    Refused,
+}
+
+/// A tool's pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// The pinned digest, in hexadecimal.
+    pub sha256: String,
+    /// Whether the server's tool has it.
+    pub matches: bool,
+}
+
+/// What is kept of the arguments of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallArguments {
+    sha256: String,
+    bytes: u64,
+    kept: Option<String>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// Which wire it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<Era>,
+    /// The protocol version that it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_version: Option<CallerText>,
+    /// The JSON-RPC method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp_method: Option<CallerText>,
+    /// The JSON-RPC id, as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jsonrpc_id: Option<CallerText>,
+    /// What it is about: `toolName`, `promptName` or `resourceUri`.
+    #[serde(flatten, serialize_with = "target")]
+    pub target: Option<Target>,
+    /// The arguments: `argumentsSha256`, `argumentsBytes` and, if the endpoint says so, `arguments`.
+    #[serde(flatten, serialize_with = "arguments")]
+    pub arguments: Option<CallArguments>,
+    /// SHA-256 of the task's identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_sha256: Option<String>,
+    /// SHA-256 of the `requestState` that came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_state_sha256: Option<String>,
+    /// `clientInfo.name` and `.version`: what the client says of itself, which nobody checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_info: Option<CallerText>,
+    /// W3C trace identifier of `params._meta.traceparent`, 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// W3C identifier of the caller's span, 16 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_span_id: Option<String>,
+}
+
+impl Target {
+    /// A tool by its name.
+    pub fn tool(name: &str) -> Self {
+        Self::Tool(CallerText::new(name, MAX_NAME))
+    }
+
+    /// A prompt by its name.
+    pub fn prompt(name: &str) -> Self {
+        Self::Prompt(CallerText::new(name, MAX_NAME))
+    }
+
+    /// A resource by its URI. What follows `?` is left out: it may hold a credential.
+    pub fn resource(uri: &str) -> Self {
+        let plain = uri.split(['?', '#']).next().unwrap_or_default();
+        Self::Resource(CallerText::new(plain, MAX_URI))
+    }
+
+    /// The tool's name, if it is one.
+    pub fn tool_name(&self) -> Option<&str> {
+        match self {
+            Self::Tool(name) => Some(name.as_str()),
+            Self::Prompt(_) | Self::Resource(_) => None,
+        }
+    }
+}
+
+impl CallArguments {
+    /// What `mode` says to keep of `raw`, the arguments byte for byte as they were sent.
+    pub fn new(raw: &str, mode: ArgumentsMode) -> Self {
+        Self {
+            sha256: hex_digest(raw.as_bytes()),
+            bytes: raw.len() as u64,
+            kept: match mode {
+                ArgumentsMode::Digest | ArgumentsMode::Redacted | ArgumentsMode::Full => None,
+            },
+        }
+    }
+
+    /// SHA-256 of the arguments as they were sent, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+impl Asked {
+    /// Notes the protocol version that the request names.
+    pub fn protocol_version(&mut self, version: &str) {
+        self.protocol_version = Some(CallerText::new(version, MAX_ID));
+    }
+
+    /// Notes the method.
+    pub fn method(&mut self, method: &str) {
+        self.mcp_method = Some(CallerText::new(method, MAX_NAME));
+    }
+
+    /// Notes the id, as JSON.
+    pub fn id(&mut self, id: &str) {
+        self.jsonrpc_id = Some(CallerText::new(id, MAX_ID));
+    }
+
+    /// Notes the task by its digest.
+    pub fn task(&mut self, id: &str) {
+        self.task_sha256 = Some(hex_digest(id.as_bytes()));
+    }
+
+    /// Notes the `requestState` by its digest.
+    pub fn request_state(&mut self, state: &str) {
+        self.request_state_sha256 = Some(hex_digest(state.as_bytes()));
+    }
+
+    /// Notes what the client says of itself.
+    pub fn client_info(&mut self, name: &str, version: &str) {
+        self.client_info = Some(CallerText::new(&format!("{name} {version}"), MAX_NAME));
+    }
+}
+
+fn target<S: Serializer>(target: &Option<Target>, serializer: S) -> Result<S::Ok, S::Error> {
+    let pair = target.as_ref().map(|target| match target {
+        Target::Tool(name) => ("toolName", name),
+        Target::Prompt(name) => ("promptName", name),
+        Target::Resource(uri) => ("resourceUri", uri),
+    });
+    serializer.collect_map(pair)
+}
+
+fn arguments<S: Serializer>(arguments: &Option<CallArguments>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        arguments_sha256: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        arguments_bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        arguments: Option<&'a str>,
+    }
+    let known = arguments.as_ref();
+    Fields {
+        arguments_sha256: known.map(|known| known.sha256.as_str()),
+        arguments_bytes: known.map(|known| known.bytes),
+        arguments: known.and_then(|known| known.kept.as_deref()),
+    }
+    .serialize(serializer)
+}
