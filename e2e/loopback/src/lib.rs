@@ -1,1 +1,17 @@
-//! The real sidecar in front of a real server, as processes on the loopback address.
+//! The real sidecar in front of a real server, as processes on the loopback address: what the suites that need no cluster
+//! share.
+//!
+//! - [`Sidecar`] is the program as it is shipped, with a policy file of the test's;
+//! - [`Profile`] makes such policies;
+//! - [`Hop`] puts headers into requests on their way, for clients that cannot set them themselves;
+//! - [`npm_ci`] and [`pip_install`] install what the lock files pin, once for each lock file, under the user's cache.
+
+mod hop;
+mod install;
+mod profile;
+mod sidecar;
+
+pub use hop::Hop;
+pub use install::{InstallError, npm_ci, pip_install};
+pub use profile::Profile;
+pub use sidecar::{Sidecar, StartError};

@@ -1,0 +1,206 @@
+//! A hop that puts headers into requests, for clients that cannot set them themselves.
+
+use http::header::HeaderMap;
+use http::{Request, Response, StatusCode};
+use http_body_util::{Either, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+/// A reverse proxy that adds headers to each request and changes nothing else: `Host` and `Origin` pass as they are. It ends
+/// when this is dropped.
+#[derive(Debug)]
+pub struct Hop {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Hop {
+    /// Passes on to `upstream`, with `headers` in each request; a header that the client sent itself gives way.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn start(upstream: SocketAddr, headers: HeaderMap) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(serve(listener, upstream, headers));
+        Ok(Self { address, serving })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The MCP endpoint behind it.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+}
+
+impl Drop for Hop {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, upstream: SocketAddr, headers: HeaderMap) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let headers = headers.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                for (name, value) in &headers {
+                    request.headers_mut().insert(name, value.clone());
+                }
+                async move { Ok::<_, std::convert::Infallible>(pass(request, upstream).await) }
+            });
+            // A client that breaks off is no concern of the hop.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+type Body = Either<Tied, Empty<Bytes>>;
+
+async fn pass(request: Request<Incoming>, upstream: SocketAddr) -> Response<Body> {
+    forward(request, upstream).await.unwrap_or_else(|_| {
+        let mut response = Response::new(Either::Right(Empty::new()));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum HopError {
+    #[error(transparent)]
+    Connect(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// One connection for each request: it is closed with the answer, and so as soon as the client is gone.
+async fn forward(request: Request<Incoming>, upstream: SocketAddr) -> Result<Response<Body>, HopError> {
+    let stream = TcpStream::connect(upstream).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = Abort(tokio::spawn(connection).abort_handle());
+    let response = sender.send_request(request).await?;
+    Ok(response.map(|body| {
+        Either::Left(Tied {
+            body,
+            _connection: connection,
+        })
+    }))
+}
+
+/// An answer's body, and the connection that it comes on.
+struct Tied {
+    body: Incoming,
+    _connection: Abort,
+}
+
+struct Abort(AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl hyper::body::Body for Tied {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::AUTHORIZATION;
+    use http_body_util::BodyExt;
+    use sallyport_fixture::{Options, Server};
+
+    #[tokio::test]
+    async fn a_header_is_put_in_and_host_and_origin_stay() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let upstream = server.local_addr().unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, "Bearer x".parse().unwrap())]);
+        let hop = Hop::start(upstream, headers).await.unwrap();
+        let serving = tokio::spawn(async move {
+            let (stream, _) = server.accept().await.unwrap();
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let seen = format!("{:?}", request.headers());
+                Ok::<_, std::convert::Infallible>(Response::new(seen))
+            });
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+        });
+        let stream = TcpStream::connect(hop.address()).await.unwrap();
+        let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::post("/mcp")
+            .header("host", "a.example")
+            .header("origin", "http://a.example");
+        let response = sender
+            .send_request(request.body(Empty::<Bytes>::new()).unwrap())
+            .await
+            .unwrap();
+        let seen = response.into_body().collect().await.unwrap().to_bytes();
+        let seen = String::from_utf8(seen.to_vec()).unwrap();
+        assert!(
+            seen.contains("Bearer x") && seen.contains("\"host\": \"a.example\""),
+            "{seen}"
+        );
+        assert!(seen.contains("\"origin\": \"http://a.example\""), "{seen}");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_is_a_bad_gateway() {
+        let server = Server::start(Options::default()).await.unwrap();
+        let upstream = server.address();
+        drop(server);
+        tokio::task::yield_now().await;
+        let hop = Hop::start(upstream, HeaderMap::new()).await.unwrap();
+        let stream = TcpStream::connect(hop.address()).await.unwrap();
+        let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("/mcp")
+            .header("host", "x")
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        assert_eq!(
+            sender.send_request(request).await.unwrap().status(),
+            StatusCode::BAD_GATEWAY
+        );
+    }
+}
