@@ -1,9 +1,10 @@
 //! The policy file: one JSON document per endpoint.
 
 use crate::enforcement::{Enforcement, EnforcementMode};
-use crate::{AuditPolicy, Limits, Upstream};
+use crate::{AuditPolicy, Authentication, Confirmation, Limits, Sealing, Tls, Upstream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 /// Name of the file in the ConfigMap.
@@ -37,9 +38,24 @@ pub struct PolicyFile {
     /// Origins that a browser may call from, as `scheme://host[:port]`. A request with any other `Origin` is refused;
     /// one without passes.
     pub origins: Vec<String>,
+    /// Who may call at all.
+    #[serde(default)]
+    pub authentication: Authentication,
+    /// Extensions of MCP that are let through, as `io.modelcontextprotocol/tasks`. The methods of others are unknown here,
+    /// and servers are not heard when they offer them.
+    #[serde(default)]
+    pub extensions: BTreeSet<String>,
+    /// Which calls a person confirms first.
+    #[serde(default)]
+    pub confirmation: Confirmation,
+    /// With which keys is sealed what clients bring back.
+    #[serde(default)]
+    pub sealing: Sealing,
     /// Bounds on every request.
+    #[serde(default)]
     pub limits: Limits,
     /// What is recorded.
+    #[serde(default)]
     pub audit: AuditPolicy,
     /// What the pod must be refused.
     pub enforcement: Enforcement,
@@ -65,6 +81,20 @@ pub struct Listen {
     pub port: u16,
     /// Port of health, readiness, server info and metrics.
     pub admin_port: u16,
+    /// TLS on the port of the MCP traffic; plain HTTP without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+impl Listen {
+    /// Plain HTTP on `port`.
+    pub const fn new(port: u16, admin_port: u16) -> Self {
+        Self {
+            port,
+            admin_port,
+            tls: None,
+        }
+    }
 }
 
 /// Why a policy file cannot be used.
@@ -95,6 +125,10 @@ impl PolicyFile {
             upstream,
             hosts: vec![],
             origins: vec![],
+            authentication: Authentication::default(),
+            extensions: BTreeSet::new(),
+            confirmation: Confirmation::default(),
+            sealing: Sealing::default(),
             limits: Limits::default(),
             audit: AuditPolicy::default(),
             enforcement: Enforcement {
@@ -157,10 +191,7 @@ mod tests {
             name: "demo".into(),
             uid: "u".into(),
         };
-        let listen = Listen {
-            port: 15080,
-            admin_port: 15090,
-        };
+        let listen = Listen::new(15080, 15090);
         PolicyFile {
             hosts: vec!["demo.team-a.svc".into()],
             ..PolicyFile::closed(endpoint, listen, Upstream::port(3001, "/mcp"))

@@ -3,7 +3,8 @@
 use crate::ValidatedEndpoint;
 use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
 use sallyport_policy::{
-    ArgumentsMode, AuditPolicy, EndpointIdentity, Listen, PolicyFile, Upstream,
+    ArgumentsMode, AuditPolicy, Authentication, Confirmation, ConfirmedTools, EndpointIdentity, Listen, PolicyFile,
+    Upstream,
     enforcement::{Enforcement, EnforcementMode},
 };
 
@@ -13,13 +14,15 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
         name: endpoint.name.clone(),
         uid: endpoint.uid.clone(),
     };
-    let listen = Listen {
-        port: SIDECAR_PORT,
-        admin_port: SIDECAR_ADMIN_PORT,
-    };
+    let listen = Listen::new(SIDECAR_PORT, SIDECAR_ADMIN_PORT);
     let upstream = Upstream::port(endpoint.server.port, endpoint.server.path.clone());
     PolicyFile {
         hosts: hosts(endpoint),
+        authentication: Authentication::anonymous(),
+        confirmation: Confirmation {
+            tools: ConfirmedTools::Nothing,
+            ..Confirmation::default()
+        },
         audit: AuditPolicy {
             arguments: match endpoint.audit_arguments {
                 AuditArguments::Digest => ArgumentsMode::Digest,
