@@ -3,9 +3,11 @@
 //! The operator writes a [`PolicyFile`] into a ConfigMap; the audit sidecar reads it from a mounted file. The egress
 //! gateway is told likewise by an [`egress::EgressFile`]. No side knows more of the other. The decisions in this crate are pure: no I/O, no clock, no Kubernetes.
 
+pub mod arguments;
 mod audit;
 pub mod authentication;
 mod authority;
+pub mod authorization;
 mod confirmation;
 pub mod egress;
 pub mod enforcement;
@@ -14,6 +16,7 @@ mod limits;
 mod network;
 mod principal;
 mod sealing;
+pub mod tools;
 mod upstream;
 
 pub use audit::{ArgumentsMode, AuditFormat, AuditPolicy, AuditPolicyError, AuditSinks, OnSinkFailure, OtlpSink};
