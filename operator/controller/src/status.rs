@@ -98,6 +98,8 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
             .unwrap_or(0),
         footprint: Some(observed.footprint),
         server: observed.server,
+        tools: old.tools.clone(),
+        audit: old.audit.clone(),
         credentials: credentials::statuses(observed.credentials, observed.facts),
         posture,
     };

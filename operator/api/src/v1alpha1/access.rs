@@ -11,6 +11,22 @@ pub struct Access {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub from: Vec<AccessPeer>,
+    /// Origins of web pages that may call, as a browser sends them. None, if empty: a request with any Origin is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(o, o.matches('^https://[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1)(:[0-9]{1,5})?$'))").message("access.origins holds origins as browsers send them: https, host in lower case, no path, as in https://app.example.com; http for localhost alone"))]
+    pub origins: Vec<String>,
+    /// URL under which clients reach the endpoint from outside, through whatever leads there. Its host may be called, and
+    /// metadata for clients names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$')").message("access.externalUrl is a URL with the host in lower case and without query, as in https://mcp.example.com/mcp"))]
+    pub external_url: Option<String>,
+    /// Pods that may read the audit sidecar's metrics, each entry adding to the others. Nobody but the operator, if empty. They
+    /// reach its admin port, which tells of health, the server and its tools, and never of a call's content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub scrapers: Vec<AccessPeer>,
 }
 
 /// Pods that may call: those that fit every part that is written.

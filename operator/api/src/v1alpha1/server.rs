@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// The MCP server container.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.transport.stdio) || (has(self.command) && size(self.command) > 0)").message("server.command is needed with transport.stdio: the bridge runs the server, and the image's entry point is known only once it is pulled; write the program and its arguments, as in command: [node, /app/index.js, stdio]"),
+    validation = Rule::new("!has(self.transport.stdio) || !has(self.transport.stdio.environmentFrom) || !has(self.env) || self.transport.stdio.environmentFrom.all(v, !self.env.exists(e, e.name == v.name))").message("a variable is set both by server.env and by transport.stdio.environmentFrom; remove one")
+)]
 pub struct Server {
     /// Container image, pinned by digest, so that what runs is what was reviewed.
     #[schemars(length(min = 1, max = 512))]
@@ -44,15 +48,13 @@ pub struct Server {
 /// How the audit sidecar reaches the server: exactly one form.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.stdio)").message("server.transport.stdio is not available yet: this version has no bridge for stdio servers; run the server with its Streamable HTTP transport and write http: {port: ..., path: /mcp}"),
-    validation = Rule::new("has(self.http) || has(self.stdio)").message("server.transport needs http: {port: ..., path: /mcp}")
-)]
+#[x_kube(validation = Rule::new("has(self.http) != has(self.stdio)").message("server.transport needs exactly one of http and stdio, as in http: {port: 3001, path: /mcp} or stdio: {}"))]
 pub struct Transport {
     /// The server speaks Streamable HTTP on a port of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpTransport>,
-    /// Reserved for servers that speak over standard input and output; refused by this version.
+    /// The server speaks over its standard input and output. The bridge runs it in its own container and speaks to the
+    /// audit sidecar over a unix socket, so that it listens on nothing. Needs server.command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdio: Option<StdioTransport>,
 }
@@ -63,7 +65,7 @@ pub struct Transport {
 pub struct HttpTransport {
     /// Port that the server listens on, on the loopback address or on all. No other pod can reach it.
     #[schemars(range(min = 1024, max = 65535))]
-    #[x_kube(validation = Rule::new("self != 15080 && self != 15090").message("ports 15080 and 15090 belong to the audit sidecar; let the server listen on another port"))]
+    #[x_kube(validation = Rule::new("!(self in [15080, 15081, 15090])").message("ports 15080, 15081 and 15090 belong to the audit sidecar; let the server listen on another port"))]
     pub port: u16,
     /// Path of the MCP endpoint, both inside and outside.
     #[serde(default = "mcp_path")]
@@ -72,9 +74,54 @@ pub struct HttpTransport {
     pub path: String,
 }
 
-/// Standard input and output; refused by this version.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-pub struct StdioTransport {}
+/// Standard input and output.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StdioTransport {
+    /// Who shares a process of the server. PerSession: each MCP session has one of its own. Shared: one process serves all
+    /// sessions; for servers that keep nothing of one caller that another must not see.
+    #[serde(default)]
+    pub sessions: StdioSessions,
+    /// Path of the MCP endpoint outside.
+    #[serde(default = "mcp_path")]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/]*$') && !self.contains('//') && !self.matches('/[.][.]?(/|$)')").message("transport.stdio.path must start with '/' and hold only letters, digits and -._~/, without '..' or '//'; as in /mcp"))]
+    pub path: String,
+    /// Variables that the bridge sets from files of credentials, for the server's process alone. For servers that read a
+    /// token from nowhere else: the pod's own environment never holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub environment_from: Vec<EnvironmentFrom>,
+}
+
+/// Who shares a process of a stdio server.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StdioSessions {
+    /// Each MCP session has one of its own.
+    #[default]
+    PerSession,
+    /// One process serves all sessions.
+    Shared,
+}
+
+/// A variable of a stdio server, from a file of a credential.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct EnvironmentFrom {
+    /// Name of the variable.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("environmentFrom[].name must be letters, digits and '_', not starting with a digit"),
+        validation = Rule::new("!(self.upperAscii() in ['PATH', 'HOME', 'TMPDIR', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'NODE_USE_ENV_PROXY', 'NODE_OPTIONS', 'PYTHONPATH', 'LD_PRELOAD', 'LD_LIBRARY_PATH', 'LD_AUDIT']) && !self.upperAscii().startsWith('SALLYPORT_') && !self.upperAscii().startsWith('KUBERNETES_')").message("environmentFrom[].name is a variable that steers how the server runs, not a token; write it literally under server.env if it is yours to set, or choose another name")
+    )]
+    pub name: String,
+    /// Name of the credential, as in spec.credentials.
+    #[schemars(length(min = 1, max = 40))]
+    pub credential: String,
+    /// Key of the Secret: the name of the file.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && self != '..'").message("environmentFrom[].key is a key of the Secret: letters, digits and -._, as in token"))]
+    pub key: String,
+}
 
 /// What the server may write: bounded, empty at each start, gone with the pod.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -112,7 +159,7 @@ pub struct WritablePath {
     #[schemars(length(min = 2, max = 256))]
     #[x_kube(
         validation = Rule::new("self.matches('^(/[A-Za-z0-9._-]+)+$') && !self.matches('/[.][.]?(/|$)')").message("writable.paths[].path must be an absolute directory without '..', '.' or a trailing '/', as in /data"),
-        validation = Rule::new("!['/proc', '/sys', '/dev', '/etc', '/bin', '/sbin', '/lib', '/lib64', '/usr', '/boot', '/root', '/run', '/var/run', '/var/lib', '/var/cache/sallyport', '/tmp'].exists(p, self == p || self.startsWith(p + '/') || p.startsWith(self + '/'))").message("writable.paths[].path must not be, hold or lie under a system directory (/proc, /sys, /dev, /etc, /bin, /sbin, /lib, /lib64, /usr, /boot, /root, /run, /var/run, /var/lib, /var/cache/sallyport); for /tmp use presets: [Tmp]")
+        validation = Rule::new("!['/proc', '/sys', '/dev', '/etc', '/bin', '/sbin', '/lib', '/lib64', '/usr', '/boot', '/root', '/run', '/var/run', '/var/lib', '/var/cache/sallyport', '/sallyport', '/tmp'].exists(p, self == p || self.startsWith(p + '/') || p.startsWith(self + '/'))").message("writable.paths[].path must not be, hold or lie under a system directory (/proc, /sys, /dev, /etc, /bin, /sbin, /lib, /lib64, /usr, /boot, /root, /run, /var/run, /var/lib, /var/cache/sallyport, /sallyport); for /tmp use presets: [Tmp]")
     )]
     pub path: String,
     /// Largest size. The kubelet evicts the pod when it is passed.

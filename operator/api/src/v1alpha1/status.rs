@@ -31,7 +31,13 @@ pub struct McpEndpointStatus {
     /// What the server said of itself in the MCP handshake through the sidecar. Unverified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerInfo>,
-    /// The credentials as far as the operator may see them.
+    /// The server's tools as the audit sidecar saw them, beside what was pinned. Unverified but for the digests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<ToolsStatus>,
+    /// How far the records of the pods' audit sidecars had come: what is missing before an anchor was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditStatus>,
+    /// The credentials and keys as far as the operator may see them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub credentials: Vec<CredentialStatus>,
@@ -67,11 +73,62 @@ pub struct ServerInfo {
     pub protocol_version: String,
 }
 
-/// One credential as far as the operator may see it.
+/// The server's tools as the audit sidecar saw them.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolsStatus {
+    /// Tools that were seen or pinned.
+    pub total: i32,
+    /// Those that may not be called because their definition is not as pinned, faulty, there twice or gone.
+    pub drifted: i32,
+    /// Each of them by name, the first 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub list: Vec<ToolStatus>,
+}
+
+/// One tool.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolStatus {
+    /// Name.
+    pub name: String,
+    /// Pinned, Unpinned, Drifted, Missing, Duplicate or Faulty.
+    pub state: String,
+    /// SHA-256 over the canonical form of the definition that was seen: what a pin of it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// How far the records of the pods' audit sidecars had come.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditStatus {
+    /// The end of each chain of records, as its sidecar told the operator last; the newest 40.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["chain"]))]
+    pub anchors: Vec<AuditAnchor>,
+}
+
+/// The end of a chain of records.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditAnchor {
+    /// Which chain: each run of a sidecar writes one of its own.
+    pub chain: String,
+    /// Pod of the sidecar.
+    pub pod: String,
+    /// Number of the last record; the first is 0.
+    pub seq: i64,
+    /// The last record's hash.
+    pub hash: String,
+    /// When it was written.
+    pub time: String,
+}
+
+/// One credential or key as far as the operator may see it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialStatus {
-    /// Name, as in the spec.
+    /// Name, as in the spec; of a key that the audit sidecar reads, its field, as in authentication.apiKeys.
     pub name: String,
     /// Kind and name of the object that it comes from.
     pub source: String,
