@@ -10,6 +10,7 @@ pub mod guard;
 mod headers;
 mod metrics;
 mod pipeline;
+pub mod seal;
 mod server;
 mod sidecar;
 
