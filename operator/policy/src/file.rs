@@ -1,7 +1,9 @@
 //! The policy file: one JSON document per endpoint.
 
+use crate::authorization::Authorization;
 use crate::enforcement::{Enforcement, EnforcementMode};
-use crate::{AuditPolicy, Authentication, Confirmation, Limits, Sealing, Tls, Upstream};
+use crate::tools::ToolPolicy;
+use crate::{AuditPolicy, Authentication, Confirmation, ConfirmedTools, Limits, Sealing, Tls, Upstream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -45,6 +47,12 @@ pub struct PolicyFile {
     /// and servers are not heard when they offer them.
     #[serde(default)]
     pub extensions: BTreeSet<String>,
+    /// Who may do what.
+    #[serde(default)]
+    pub authorization: Authorization,
+    /// Which tools there are, and what their arguments may be.
+    #[serde(default)]
+    pub tools: ToolPolicy,
     /// Which calls a person confirms first.
     #[serde(default)]
     pub confirmation: Confirmation,
@@ -127,6 +135,8 @@ impl PolicyFile {
             origins: vec![],
             authentication: Authentication::default(),
             extensions: BTreeSet::new(),
+            authorization: Authorization::default(),
+            tools: ToolPolicy::default(),
             confirmation: Confirmation::default(),
             sealing: Sealing::default(),
             limits: Limits::default(),
@@ -136,6 +146,20 @@ impl PolicyFile {
                 wait_seconds: 30,
                 canaries: vec![],
             },
+        }
+    }
+
+    /// The policy under which only the network decides who calls: no authentication, no rules, no pins, no confirmation.
+    pub fn open(endpoint: EndpointIdentity, listen: Listen, upstream: Upstream) -> Self {
+        Self {
+            authentication: Authentication::anonymous(),
+            authorization: Authorization::of_everybody(),
+            tools: ToolPolicy::of_any_tool(),
+            confirmation: Confirmation {
+                tools: ConfirmedTools::Nothing,
+                ..Confirmation::default()
+            },
+            ..Self::closed(endpoint, listen, upstream)
         }
     }
 

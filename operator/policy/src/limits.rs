@@ -1,5 +1,6 @@
 //! Bounds on what a caller, a call and the server may use up.
 
+use crate::authorization::Glob;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
@@ -15,6 +16,8 @@ pub struct Limits {
     pub response_bytes: u64,
     /// Largest event of an event stream in bytes. A stream with a larger one is ended.
     pub event_bytes: u64,
+    /// Bytes of requests and answers that are held in memory at a time, of all callers. What goes beyond is refused.
+    pub buffer_bytes: u64,
     /// Seconds until the server must have sent the head of its answer.
     pub response_header_seconds: u64,
     /// Seconds that an answer may take in all. On an event stream that answers a request: seconds until the first message
@@ -56,8 +59,8 @@ pub struct Rates {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolRate {
-    /// Name of a tool, `*` for any text.
-    pub tool: String,
+    /// Which tools, by name.
+    pub tool: Glob,
     /// How often.
     pub rate: Rate,
 }
@@ -109,8 +112,9 @@ impl Default for Limits {
         Self {
             body_bytes: 1 << 20,
             json_depth: 64,
-            response_bytes: 16 << 20,
+            response_bytes: 4 << 20,
             event_bytes: 4 << 20,
+            buffer_bytes: 48 << 20,
             response_header_seconds: 30,
             request_seconds: 30,
             stream_seconds: 3600,

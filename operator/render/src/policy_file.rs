@@ -3,8 +3,7 @@
 use crate::ValidatedEndpoint;
 use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
 use sallyport_policy::{
-    ArgumentsMode, AuditPolicy, Authentication, Confirmation, ConfirmedTools, EndpointIdentity, Listen, PolicyFile,
-    Upstream,
+    ArgumentsMode, AuditPolicy, EndpointIdentity, Listen, PolicyFile, Upstream,
     enforcement::{Enforcement, EnforcementMode},
 };
 
@@ -18,11 +17,6 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
     let upstream = Upstream::port(endpoint.server.port, endpoint.server.path.clone());
     PolicyFile {
         hosts: hosts(endpoint),
-        authentication: Authentication::anonymous(),
-        confirmation: Confirmation {
-            tools: ConfirmedTools::Nothing,
-            ..Confirmation::default()
-        },
         audit: AuditPolicy {
             arguments: match endpoint.audit_arguments {
                 AuditArguments::Digest => ArgumentsMode::Digest,
@@ -32,7 +26,7 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
             ..AuditPolicy::default()
         },
         enforcement: enforcement(endpoint),
-        ..PolicyFile::closed(identity, listen, upstream)
+        ..PolicyFile::open(identity, listen, upstream)
     }
 }
 
