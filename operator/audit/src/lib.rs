@@ -4,12 +4,16 @@
 //! the records into a [`chain`], gives them their form and writes them. [`verify`] finds in such lines what was removed,
 //! reordered, edited or cut off.
 
+mod canonical;
 pub mod chain;
 pub mod journal;
+mod ocsf;
+pub mod otlp;
 mod record;
 pub mod text;
+pub mod verify;
 
 pub use chain::{Anchor, ChainId};
 pub use record::{
-    Asked, CallArguments, Caller, ClosedBy, Confirmation, Era, Event, Outcome, Pin, Record, Target, TokenKind, Upstream,
+    Asked, CallArguments, Caller, ClosedBy, Confirmation, Era, Event, Outcome, Pin, Record, Target, Upstream,
 };

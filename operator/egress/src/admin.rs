@@ -34,8 +34,9 @@ impl Admin {
             "/healthz" => verdict(self.health()),
             "/readyz" => verdict(self.readiness()),
             "/policy" => encoded("application/json", serde_json::to_string(&self.policy.status())),
+            "/anchor" => encoded("application/json", serde_json::to_string(&self.journal.anchor())),
             "/metrics" => encoded(metrics::CONTENT_TYPE, self.metrics.encode()),
-            _ => text(StatusCode::NOT_FOUND, "served are /healthz /readyz /policy /metrics\n"),
+            _ => text(StatusCode::NOT_FOUND, "served are /healthz /readyz /policy /anchor /metrics\n"),
         }
     }
 

@@ -6,9 +6,10 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::target::Target;
 use jiff::Timestamp;
-use sallyport_audit::journal::{Journal, SinkUnavailable, Slot};
-use sallyport_policy::EndpointIdentity;
+use sallyport_audit::journal::{Journal, Journaled, SinkUnavailable, Slot};
+use sallyport_policy::{AuditFormat, EndpointIdentity};
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -310,6 +311,17 @@ fn stamp(event: &mut Event, moment: Moment, started: Instant) {
     event.moment = moment;
     event.timestamp = Timestamp::now();
     event.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+}
+
+impl Journaled for Event {
+    /// Events have one form.
+    fn render(&self, _: AuditFormat) -> Result<Map<String, Value>, serde_json::Error> {
+        match serde_json::to_value(self)? {
+            Value::Object(object) => Ok(object),
+            // Cannot happen: a structure is an object.
+            _ => Ok(Map::new()),
+        }
+    }
 }
 
 fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

@@ -11,9 +11,10 @@ use crate::resolve::{Resolver, ResolverError};
 use crate::route::Router;
 use crate::transparent::Transparent;
 use prometheus_client::metrics::gauge::Gauge;
-use sallyport_audit::journal::{Journal, JournalThread, UnwrittenRecords};
+use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
 use sallyport_core::listener::{self, BindError, Server};
+use sallyport_policy::AuditPolicy;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -46,9 +47,15 @@ pub enum StartError {
     /// A socket cannot say where it listens.
     #[error("cannot read the address of a listening socket")]
     Address(#[source] io::Error),
-    /// No thread for the events.
-    #[error("cannot start the thread that writes events")]
-    Journal(#[source] io::Error),
+    /// Nowhere to write events.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Events go to standard output, linked; a gateway that cannot write them opens no connection.
+fn journal_settings(policy: &Policy, capacity: usize) -> Settings {
+    let program = Program::here("sallyport-egress", env!("CARGO_PKG_VERSION"), policy.endpoint.clone());
+    Settings::new(program, AuditPolicy::default(), capacity)
 }
 
 /// A gateway that has its ports and does not serve yet.
@@ -100,7 +107,7 @@ impl Gateway {
         // Every client holds two places: for the events of its connection's beginning and end. Both ports count.
         let places = clients.saturating_mul(4);
         let (journal, journal_thread) =
-            Journal::start(sink, places, metrics.journal.clone()).map_err(StartError::Journal)?;
+            Journal::start(sink, journal_settings(&policy, places), metrics.journal.clone())?;
         let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), metrics.clone());
         let (control, drain) = drain();
         let transparent = match listen.transparent_port {

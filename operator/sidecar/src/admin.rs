@@ -43,11 +43,12 @@ impl Admin {
             "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
             "/server" => self.server_info(),
             "/enforcement" => json(&self.enforcement.round().await),
+            "/anchor" => json(&self.journal.anchor()),
             "/metrics" => self.metrics(),
             "/drain" => self.leave(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "served are /healthz /readyz /upstream/startup /upstream/live /server /enforcement /metrics /drain\n",
+                "served are /healthz /readyz /upstream/startup /upstream/live /server /enforcement /anchor /metrics /drain\n",
             ),
         }
     }

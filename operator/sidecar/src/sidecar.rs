@@ -8,7 +8,7 @@ use crate::pipeline::Pipeline;
 use crate::server::{ServerWatch, Upstream};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
-use sallyport_audit::journal::{Journal, JournalThread, UnwrittenRecords};
+use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
 use sallyport_core::listener::{self, BindError, Server};
 use sallyport_policy::PolicyFile;
@@ -36,9 +36,9 @@ pub enum StartError {
     /// The socket cannot say where it listens.
     #[error("cannot read the address of a listening socket")]
     Address(#[source] io::Error),
-    /// No thread for the audit records.
-    #[error("cannot start the audit thread")]
-    Journal(#[source] io::Error),
+    /// Nowhere to write audit records.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The server has no path.
     #[error("the policy's upstream path {path:?} is no URL path: it must begin with a slash")]
     Path {
@@ -89,7 +89,7 @@ impl Sidecar {
         // A request holds its places in the journal until it ends, and a connection has one request at a time.
         let capacity = connections(&policy) * Admission::PLACES + BACKLOG;
         let (journal, journal_thread) =
-            Journal::start(sink, capacity, metrics.journal.clone()).map_err(StartError::Journal)?;
+            Journal::start(sink, journal_settings(&policy, capacity), metrics.journal.clone())?;
         let head_bound = Duration::from_secs(policy.limits.response_header_seconds);
         let (control, drain) = drain();
         Ok(Self {
@@ -171,6 +171,12 @@ impl Sidecar {
         let _ = admin.await;
         self.journal_thread.finish(FLUSH_BOUND).await
     }
+}
+
+fn journal_settings(policy: &PolicyFile, capacity: usize) -> Settings {
+    let endpoint = Arc::new(policy.endpoint.clone());
+    let program = Program::here("sallyport-sidecar", env!("CARGO_PKG_VERSION"), endpoint);
+    Settings::new(program, policy.audit.clone(), capacity)
 }
 
 fn connections(policy: &PolicyFile) -> usize {

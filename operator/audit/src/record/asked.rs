@@ -1,5 +1,6 @@
 //! What a request asks for.
 
+use crate::otlp::SpanContext;
 use crate::text::{CallerText, hex_digest};
 use sallyport_policy::ArgumentsMode;
 use serde::{Serialize, Serializer};
@@ -44,6 +45,17 @@ pub enum Confirmation {
     Given,
     /// What came as a confirmation is none: of another call or caller, expired, or used before.
     Refused,
+}
+
+impl Confirmation {
+    /// As in the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Given => "given",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// A tool's pin.
@@ -95,12 +107,9 @@ pub struct Asked {
     /// `clientInfo.name` and `.version`: what the client says of itself, which nobody checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_info: Option<CallerText>,
-    /// W3C trace identifier of `params._meta.traceparent`, 32 hexadecimal digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
-    /// W3C identifier of the caller's span, 16 hexadecimal digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent_span_id: Option<String>,
+    /// The caller's span, of `params._meta.traceparent` (SEP-414).
+    #[serde(skip)]
+    pub parent: Option<SpanContext>,
 }
 
 impl Target {
@@ -120,11 +129,10 @@ impl Target {
         Self::Resource(CallerText::new(plain, MAX_URI))
     }
 
-    /// The tool's name, if it is one.
-    pub fn tool_name(&self) -> Option<&str> {
+    /// Name or URI.
+    pub fn as_str(&self) -> &str {
         match self {
-            Self::Tool(name) => Some(name.as_str()),
-            Self::Prompt(_) | Self::Resource(_) => None,
+            Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) => name.as_str(),
         }
     }
 }
@@ -145,6 +153,16 @@ impl CallArguments {
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
+
+    /// Their size as they were sent.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Their text, as far as it is kept.
+    pub fn kept(&self) -> Option<&str> {
+        self.kept.as_deref()
+    }
 }
 
 impl Asked {
@@ -161,6 +179,11 @@ impl Asked {
     /// Notes the id, as JSON.
     pub fn id(&mut self, id: &str) {
         self.jsonrpc_id = Some(CallerText::new(id, MAX_ID));
+    }
+
+    /// Notes `params._meta.traceparent`; what is not one is left out.
+    pub fn traceparent(&mut self, traceparent: &str) {
+        self.parent = SpanContext::parse(traceparent);
     }
 
     /// Notes the task by its digest.

@@ -2,15 +2,21 @@
 
 mod asked;
 mod caller;
+mod telemetry;
+#[cfg(test)]
+mod tests;
 
 pub use asked::{Asked, CallArguments, Confirmation, Era, Pin, Target};
-pub use caller::{Caller, TokenKind};
+pub use caller::Caller;
 
-use crate::text::{CallerText, hex_digest};
+use crate::journal::Journaled;
+use crate::otlp::{SpanContext, Telemetry};
+use crate::text::{CallerText, hex, hex_digest};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
-use sallyport_policy::EndpointIdentity;
+use sallyport_policy::{AuditFormat, EndpointIdentity};
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -110,6 +116,17 @@ pub enum Event {
     StreamClose,
 }
 
+impl Event {
+    /// As in the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::StreamOpen => "stream_open",
+            Self::StreamClose => "stream_close",
+        }
+    }
+}
+
 /// Who ended the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,6 +184,11 @@ pub struct Record {
     pub timestamp: Timestamp,
     /// Minted here; sorts by time.
     pub request_id: Uuid,
+    /// The trace that it belongs to: the caller's, or one of its own.
+    pub trace_id: String,
+    /// A span that the HTTP header `traceparent` names.
+    #[serde(skip)]
+    pub link: Option<SpanContext>,
     /// Whose request it is.
     #[serde(serialize_with = "shared")]
     pub endpoint: Arc<EndpointIdentity>,
@@ -238,12 +260,15 @@ impl Record {
         http_method: &str,
         path: &str,
     ) -> Self {
+        let request_id = Uuid::now_v7();
         Self {
             kind: Kind::Audit,
             version: VERSION,
             event: Event::Request,
             timestamp: Timestamp::now(),
-            request_id: Uuid::now_v7(),
+            request_id,
+            trace_id: hex(request_id.as_bytes()),
+            link: None,
             endpoint,
             policy_generation,
             session_id: None,
@@ -267,9 +292,38 @@ impl Record {
         }
     }
 
+    /// Notes what the request asks for.
+    pub fn asked(&mut self, asked: Asked) {
+        if let Some(parent) = &asked.parent {
+            self.trace_id = parent.trace_id();
+        }
+        self.asked = asked;
+    }
+
     /// Notes the MCP session by its digest.
     pub fn session(&mut self, id: &[u8]) {
         self.session_id = Some(hex_digest(id));
+    }
+}
+
+impl Journaled for Record {
+    fn render(&self, format: AuditFormat) -> Result<Map<String, Value>, serde_json::Error> {
+        match format {
+            AuditFormat::Json => own(self),
+            AuditFormat::Ocsf => Ok(crate::ocsf::api_activity(self, own(self)?)),
+        }
+    }
+
+    fn telemetry(&self) -> Option<Telemetry> {
+        Some(telemetry::of(self))
+    }
+}
+
+fn own(record: &Record) -> Result<Map<String, Value>, serde_json::Error> {
+    match serde_json::to_value(record)? {
+        Value::Object(object) => Ok(object),
+        // Cannot happen: a structure is an object.
+        _ => Ok(Map::new()),
     }
 }
 

@@ -10,9 +10,19 @@ use std::sync::{Arc, Condvar, Mutex};
 pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The events without their places in the chain, and without the chain's beginning and end.
     pub fn events(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let events = self.text();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut events: Vec<_> = events.filter(|event| event["kind"] == "egress").collect();
+        for event in &mut events {
+            event.as_object_mut().unwrap().remove("chain").unwrap();
+        }
+        events
     }
 
     /// Waits until there are `count` events.

@@ -14,11 +14,16 @@ impl Lines {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
+    /// The records without their places in the chain, and without the chain's beginning and end. Of a stream, its end.
     pub fn records(&self) -> Vec<Value> {
-        self.text()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        let records = self.text();
+        let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let is_end = |record: &Value| record["kind"] == "audit" && record["event"] != "stream_open";
+        let mut records: Vec<_> = records.filter(is_end).collect();
+        for record in &mut records {
+            record.as_object_mut().unwrap().remove("chain").unwrap();
+        }
+        records
     }
 
     /// Waits until there are `count` records.
