@@ -6,6 +6,7 @@
 
 mod admin;
 mod audit;
+pub mod confirm;
 pub mod guard;
 mod headers;
 mod metrics;

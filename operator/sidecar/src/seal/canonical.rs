@@ -47,11 +47,39 @@ impl From<[u8; 32]> for CallDigest {
 /// See [`CallDigest::of`].
 pub fn canonical(text: &str) -> Result<String, JsonError> {
     let mut written = String::with_capacity(text.len());
-    write(&Document::read(text.as_bytes())?.root(), 0, &mut written)?;
+    write(
+        &Document::read(text.as_bytes())?.root(),
+        Form::Canonical,
+        0,
+        &mut written,
+    )?;
     Ok(written)
 }
 
-fn write(value: &Value<'_>, depth: usize, written: &mut String) -> Result<(), JsonError> {
+/// The same value for a person to read: without whitespace and needless escapes, in the order and with the numbers that
+/// it was sent with.
+///
+/// # Errors
+///
+/// See [`CallDigest::of`].
+pub fn readable(text: &str) -> Result<String, JsonError> {
+    let mut written = String::with_capacity(text.len());
+    write(
+        &Document::read(text.as_bytes())?.root(),
+        Form::Readable,
+        0,
+        &mut written,
+    )?;
+    Ok(written)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Canonical,
+    Readable,
+}
+
+fn write(value: &Value<'_>, form: Form, depth: usize, written: &mut String) -> Result<(), JsonError> {
     if depth > MAX_DEPTH {
         return Err(JsonError::TooDeep);
     }
@@ -59,13 +87,15 @@ fn write(value: &Value<'_>, depth: usize, written: &mut String) -> Result<(), Js
     match raw.as_bytes().first() {
         Some(b'{') => {
             let mut members = value.members()?;
-            members.sort_by(|a, b| a.key.encode_utf16().cmp(b.key.encode_utf16()));
+            if form == Form::Canonical {
+                members.sort_by(|a, b| a.key.encode_utf16().cmp(b.key.encode_utf16()));
+            }
             written.push('{');
             for (index, member) in members.iter().enumerate() {
                 written.push_str(if index == 0 { "" } else { "," });
                 written.push_str(&serde_json::to_string(&member.key)?);
                 written.push(':');
-                write(&member.value, depth + 1, written)?;
+                write(&member.value, form, depth + 1, written)?;
             }
             written.push('}');
         }
@@ -73,7 +103,7 @@ fn write(value: &Value<'_>, depth: usize, written: &mut String) -> Result<(), Js
             written.push('[');
             for (index, element) in value.elements().iter().enumerate() {
                 written.push_str(if index == 0 { "" } else { "," });
-                write(element, depth + 1, written)?;
+                write(element, form, depth + 1, written)?;
             }
             written.push(']');
         }
@@ -82,6 +112,7 @@ fn write(value: &Value<'_>, depth: usize, written: &mut String) -> Result<(), Js
             written.push_str(&serde_json::to_string(&text)?);
         }
         Some(b't' | b'f' | b'n') => written.push_str(raw),
+        _ if form == Form::Readable => written.push_str(raw),
         _ => write_number(raw, written)?,
     }
     Ok(())
@@ -153,6 +184,14 @@ mod tests {
         ] {
             assert!(!same(a, b), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_person_reads_it_in_its_order_with_its_numbers_and_without_escapes() {
+        assert_eq!(
+            readable("{ \"b\" : 1.0,\n\"\\u0061\":[\"\\u0072m\" ,\"\\n\"]}").unwrap(),
+            r#"{"b":1.0,"a":["rm","\n"]}"#
+        );
     }
 
     #[test]

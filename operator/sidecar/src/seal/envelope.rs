@@ -95,7 +95,7 @@ impl Purpose {
     pub const fn max_chars(self) -> usize {
         match self {
             Self::Session | Self::Task => 2048,
-            Self::RequestState => 96 << 10,
+            Self::RequestState => 16 << 10,
             Self::Confirmation | Self::Elicitation | Self::Token | Self::PeerRequest | Self::PeerAnswer => 1024,
         }
     }

@@ -36,6 +36,15 @@ pub struct Opened {
     pub exchange: Exchange,
 }
 
+impl Opened {
+    /// The same request with another body, of which the names are open already.
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.exchange.body = body.clone();
+        self.body = body;
+        self
+    }
+}
+
 /// Why a name is not passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindingError {
@@ -192,12 +201,6 @@ impl Exchange {
     /// Whose it is.
     pub const fn owner(&self) -> Owner {
         self.owner
-    }
-
-    /// The same exchange with another body in the place of the one that was opened.
-    pub(crate) fn with_body(mut self, body: Bytes) -> Self {
-        self.body = body;
-        self
     }
 }
 

@@ -18,7 +18,7 @@ mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use canonical::{CallDigest, canonical};
+pub use canonical::{CallDigest, canonical, readable};
 pub use envelope::{Foreign, Owner, Purpose, Seal, SealError};
 pub use exchange::{BindingError, Exchange, Opened};
 pub use json::{Document, Edits, JsonError, Value};

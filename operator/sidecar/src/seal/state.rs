@@ -186,12 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_64_kib_fits() {
+    fn a_state_of_eleven_kib_fits() {
         let seal = seal();
-        ServerState::new(call("{}"), Some("x".repeat(64 << 10)), vec![0; 200], at(0))
-            .wrap(&seal, owner(1))
-            .unwrap();
-        let over = ServerState::new(call("{}"), Some("x".repeat(96 << 10)), vec![], at(0));
-        assert!(matches!(over.wrap(&seal, owner(1)), Err(SealError::TooLarge { .. })));
+        let state = |length| ServerState::new(call("{}"), Some("x".repeat(length)), vec![0; 256], at(0));
+        state(11 << 10).wrap(&seal, owner(1)).unwrap();
+        let over = state(12 << 10).wrap(&seal, owner(1));
+        assert!(matches!(over, Err(SealError::TooLarge { .. })));
     }
 }
