@@ -1,20 +1,44 @@
 //! From the head of a request to its principal.
 
-use crate::{PeerCertificate, Reason, Rejection};
+use crate::challenge::Challenges;
+use crate::clock::Now;
+use crate::keys::{KeyRing, NoRandomness, PREFIX};
+use crate::metadata::{Metadata, ResourceError, advertised};
+use crate::token::{Tokens, TokensError};
+use crate::{PeerCertificate, Reason, Rejection, Secret, certificate, presented};
 use bytes::Bytes;
 use http::request::Parts;
 use sallyport_policy::{Authentication, Principal};
+use std::path::PathBuf;
 
-/// Why an endpoint's authentication cannot be set up.
+/// Why an endpoint's callers cannot be told apart as its policy says.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {}
+pub enum StartError {
+    /// The endpoint's identifier.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// Access tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// API keys.
+    #[error(transparent)]
+    Keys(#[from] NoRandomness),
+}
 
-/// Tells callers apart, as a policy says. One per policy.
+/// Tells callers apart, as a policy says. One per policy: it is dropped with it, and with it the files and issuers that it
+/// follows.
 #[derive(Debug)]
-pub struct Authenticator {}
+pub struct Authenticator {
+    anonymous: bool,
+    keys: Option<KeyRing>,
+    tokens: Option<Tokens>,
+    certificates: bool,
+    metadata: Option<Metadata>,
+    challenges: Challenges,
+}
 
 impl Authenticator {
-    /// Reads the files that `policy` names and follows them.
+    /// Reads the files that `policy` names and follows them. `path` is where the endpoint is served.
     ///
     /// # Errors
     ///
@@ -24,43 +48,104 @@ impl Authenticator {
     /// # Panics
     ///
     /// Outside a Tokio runtime.
-    pub fn start(policy: &Authentication) -> Result<Self, StartError> {
-        let _ = policy;
-        Ok(Self {})
+    pub fn start(policy: &Authentication, path: &str) -> Result<Self, StartError> {
+        let certificates = policy.client_certificates.is_some();
+        let oauth = policy.oauth.as_ref();
+        let metadata = oauth
+            .map(|oauth| Metadata::new(oauth, path, certificates))
+            .transpose()?;
+        let keys = policy
+            .api_keys
+            .as_ref()
+            .map(|keys| KeyRing::start(PathBuf::from(&keys.file)));
+        let scopes = oauth.map_or(&[][..], |oauth| &oauth.scopes_supported);
+        Ok(Self {
+            anonymous: policy.anonymous,
+            keys: keys.transpose()?,
+            tokens: oauth.map(Tokens::start).transpose()?,
+            certificates,
+            challenges: Challenges {
+                bearer: oauth.is_some() || policy.api_keys.is_some(),
+                resource_metadata: metadata.as_ref().map(|metadata| metadata.url().to_owned()),
+                scopes: advertised(scopes).map(ToOwned::to_owned).collect(),
+            },
+            metadata,
+        })
     }
 
     /// Who sent the request with this head over a connection with this client certificate.
+    ///
+    /// An `Authorization` header decides alone; without one, the certificate does; without both, the caller is anonymous. A
+    /// credential that does not hold is never passed over. Only where the endpoint knows no credentials at all is a header
+    /// ignored, as it would be by a server without authentication.
     ///
     /// # Errors
     ///
     /// When the request is not to be let in.
     pub async fn authenticate(&self, head: &Parts, peer: Option<&PeerCertificate>) -> Result<Principal, Rejection> {
-        let _ = (head, peer);
-        Err(Rejection::new(Reason::Unavailable, None))
+        self.identify(head, peer)
+            .await
+            .map_err(|reason| self.challenges.reject(reason))
+    }
+
+    async fn identify(&self, head: &Parts, peer: Option<&PeerCertificate>) -> Result<Principal, Reason> {
+        let now = Now::read();
+        let bearer = presented::bearer(head);
+        if self.ignores_credentials() && !matches!(bearer, Err(Reason::CredentialInQuery)) {
+            return Ok(Principal::anonymous());
+        }
+        let peer = peer.filter(|_| self.certificates);
+        match (bearer?, peer) {
+            (Some(credential), peer) => self.identify_bearer(&credential, now, peer).await,
+            (None, Some(peer)) => certificate::principal(peer, now),
+            (None, None) if self.anonymous => Ok(Principal::anonymous()),
+            (None, None) => Err(Reason::NoCredential),
+        }
+    }
+
+    const fn ignores_credentials(&self) -> bool {
+        self.anonymous && self.keys.is_none() && self.tokens.is_none() && !self.certificates
+    }
+
+    async fn identify_bearer(
+        &self,
+        credential: &Secret,
+        now: Now,
+        peer: Option<&PeerCertificate>,
+    ) -> Result<Principal, Reason> {
+        // A certificate that would not do alone proves no possession either.
+        let peer = peer.filter(|peer| peer.is_trusted());
+        if credential.expose().starts_with(PREFIX) {
+            // Never shown to an issuer, whether or not keys are taken here.
+            let keys = self.keys.as_ref().ok_or(Reason::UnsupportedCredential)?;
+            return keys.authenticate(credential, now).await;
+        }
+        let tokens = self.tokens.as_ref().ok_or(Reason::UnsupportedCredential)?;
+        tokens.authenticate(credential, now, peer).await
     }
 
     /// The refusal of a request whose principal lacks some of `scopes`, all that the request needs (RFC 6750 section 3.1).
     pub fn insufficient_scope(&self, scopes: &[&str]) -> Rejection {
-        let _ = scopes;
-        Rejection::new(Reason::InsufficientScope, None)
+        self.challenges.insufficient_scope(scopes)
     }
 
     /// The refusal of a request whose user must authenticate as one of `acr_values`, or no longer ago than `max_age`
     /// seconds (RFC 9470 section 3).
     pub fn insufficient_authentication(&self, acr_values: &[&str], max_age: Option<u32>) -> Rejection {
-        let _ = (acr_values, max_age);
-        Rejection::new(Reason::InsufficientAuthentication, None)
+        self.challenges.insufficient_authentication(acr_values, max_age)
     }
 
     /// The metadata document (RFC 9728) if `path` is one of its places and the endpoint takes access tokens. It is served
     /// to GET and HEAD without authentication, as `application/json`.
     pub fn protected_resource_metadata(&self, path: &str) -> Option<Bytes> {
-        let _ = path;
-        None
+        self.metadata.as_ref()?.at(path)
     }
 
     /// What does not work as the policy wants it: broken files, issuers out of reach. Empty when all is well.
     pub fn problems(&self) -> Vec<String> {
-        vec![]
+        let keys = self.keys.as_ref().and_then(KeyRing::problem);
+        let keys = keys.map(|problem| format!("API keys: {problem}"));
+        let tokens = self.tokens.iter().flat_map(Tokens::problems);
+        keys.into_iter().chain(tokens).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -152,15 +152,28 @@ where
     }
 }
 
-/// What the files are known to be.
+/// What the files were when they were looked at; `None` for those that were not there.
 #[derive(PartialEq, Eq)]
-struct Fingerprint(Vec<Option<(u64, u64, u64, i64, i64)>>);
+struct Fingerprint(Vec<Option<Seen>>);
+
+#[derive(PartialEq, Eq)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: Option<SystemTime>,
+}
 
 impl Fingerprint {
     fn of(files: &[PathBuf]) -> Self {
         let one = |path: &PathBuf| {
             let seen = std::fs::metadata(path).ok()?;
-            Some((seen.dev(), seen.ino(), seen.size(), seen.mtime(), seen.mtime_nsec()))
+            Some(Seen {
+                device: seen.dev(),
+                inode: seen.ino(),
+                size: seen.size(),
+                modified: seen.modified().ok(),
+            })
         };
         Self(files.iter().map(one).collect())
     }
