@@ -18,11 +18,11 @@ impl PathRoot {
     ///
     /// Refused, wherever they stand: `.` and `..` segments, in ASCII or in characters that decompose to dots; empty
     /// segments; backslashes and characters that look like slashes; control and unseen characters; percent-encoded
-    /// bytes; a `~` at the beginning; a colon in the first segment; segments that end with a dot or a space, or begin
+    /// bytes; in a relative path a `~` at the beginning and a colon in the first segment; segments that end with a dot or a space, or begin
     /// with a space. By text only: links are not followed.
     pub fn holds(&self, path: &str) -> bool {
         let within = match self.0.as_str() {
-            "." => return path == "." || (!path.starts_with('/') && is_plain(path)),
+            "." => return path == "." || is_plain_relative(path),
             "/" => path.strip_prefix('/'),
             root => path
                 .strip_prefix(root)
@@ -32,16 +32,19 @@ impl PathRoot {
     }
 }
 
+/// Whether `path` is made of plain segments, and begins with none that names a home directory, a drive or a scheme.
+fn is_plain_relative(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or_default();
+    is_plain(path) && !first.starts_with('~') && !first.contains(':')
+}
+
 /// Whether `path`, without the slash that it may begin with, is made of plain segments. One slash may end it.
 fn is_plain(path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
     let clear = !path.contains(|text| matches!(text, '\\' | '\u{7f}') || text.is_control() || is_slash_like(text));
-    let first = path.split('/').next().unwrap_or_default();
     clear
         && crate::tools::hidden::find(path).is_none()
         && !has_escape(path)
-        && !first.starts_with('~')
-        && !first.contains(':')
         && path.split('/').all(is_plain_segment)
 }
 

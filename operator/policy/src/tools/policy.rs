@@ -4,7 +4,6 @@ use super::{Hints, Pins};
 use crate::arguments::{ArgumentBounds, Arguments, Violation};
 use crate::authorization::Glob;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// What an endpoint says of its tools. By default no tool can be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +20,6 @@ pub struct ToolPolicy {
     /// Bounds of the arguments, whoever calls. All entries that fit a tool hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<ToolArguments>,
-    /// Extensions of the protocol that client and server may use, by their identifiers. All others are taken out of what
-    /// the server says that it can do.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub extensions: BTreeSet<String>,
 }
 
 /// What some tools may do.
