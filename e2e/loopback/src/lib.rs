@@ -14,4 +14,4 @@ mod sidecar;
 pub use hop::Hop;
 pub use install::{InstallError, npm_ci, pip_install};
 pub use profile::Profile;
-pub use sidecar::{Sidecar, StartError};
+pub use sidecar::{Sidecar, StartError, free_address};

@@ -48,6 +48,17 @@ impl Profile {
         }}))
     }
 
+    /// The same, with every caller admitted and everything allowed that rules could deny: what is left are the defences
+    /// that no policy turns off.
+    #[must_use]
+    pub fn open(self) -> Self {
+        self.with(&json!({
+            "authentication": {"anonymous": true},
+            "confirmation": {"tools": "Nothing"},
+            "extensions": ["io.modelcontextprotocol/tasks"],
+        }))
+    }
+
     /// The file's text.
     pub fn text(&self) -> String {
         self.0.to_string()

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 /// How long the sidecar may take to say where it listens.
@@ -184,6 +185,15 @@ impl Sidecar {
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
+}
+
+/// An address on loopback at which nobody listens, for a sidecar whose policy names its own port.
+///
+/// # Errors
+///
+/// When no port is free.
+pub async fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()
 }
 
 /// The program beside the tests: `target/debug/deps/test-x` and `target/debug/sallyport-sidecar`.

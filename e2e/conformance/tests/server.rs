@@ -1,0 +1,68 @@
+//! The scenarios in which the suite is the client. First against the fixture alone: whatever fails then is not the
+//! sidecar's doing.
+
+use http::header::{AUTHORIZATION, HeaderMap};
+use sallyport_conformance::{Release, Suite};
+use sallyport_fixture::{Options, Server};
+use sallyport_loopback::{Hop, Profile, Sidecar, free_address};
+use serde_json::json;
+
+/// What is run, and how many checks it makes.
+const RUNS: [(&str, Release, &[&str], u32); 5] = [
+    ("2025-11-25", Release::Current, &["--requirements", "2025-11-25"], 83),
+    ("2026-07-28", Release::Current, &["--requirements", "2026-07-28"], 197),
+    // Not scored by the suite, and just what a gateway gets wrong.
+    (
+        "header validation",
+        Release::Current,
+        &["--scenario", "http-header-validation", "--spec-version", "2026-07-28"],
+        14,
+    ),
+    (
+        "custom headers",
+        Release::Current,
+        &[
+            "--scenario",
+            "http-custom-header-server-validation",
+            "--spec-version",
+            "2026-07-28",
+        ],
+        10,
+    ),
+    ("0.1.16", Release::Stable, &[], 40),
+];
+
+/// The suite against `url`: all runs at a time, for most of it is waiting.
+async fn conforms(url: &str) {
+    let suite = Suite::install().unwrap();
+    let mut runs = tokio::task::JoinSet::new();
+    for (name, release, arguments, checks) in RUNS {
+        let (suite, url) = (suite.clone(), url.to_owned());
+        runs.spawn(async move {
+            let report = suite.server(release, &url, arguments).await.unwrap();
+            (!report.is_whole(checks)).then(|| format!("{name}, of {checks}: {}", report.summary()))
+        });
+    }
+    let failures: Vec<String> = runs.join_all().await.into_iter().flatten().collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test]
+async fn the_fixture_conforms() {
+    let server = Server::start(Options::default()).await.unwrap();
+    conforms(&server.url()).await;
+}
+
+#[tokio::test]
+async fn the_sidecar_changes_nothing_of_it() {
+    let server = Server::start(Options::default()).await.unwrap();
+    // The suite calls with the origin of the URL, so the policy must know the port.
+    let address = free_address().await.unwrap();
+    let profile = Profile::closed(server.address())
+        .unwrap()
+        .unhurried()
+        .open()
+        .with(&json!({"listen": {"port": address.port()}, "origins": [format!("http://{address}")]}));
+    let sidecar = Sidecar::start(&profile).await.unwrap();
+    conforms(&sidecar.url()).await;
+}
