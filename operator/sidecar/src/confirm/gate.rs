@@ -253,6 +253,11 @@ impl Confirmations {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
     async fn check(&self, received: &Received, call: CallDigest) -> Result<(), NotConfirmed> {
         let owner = received.exchange.owner();
         let (ticket, answer) = match &received.proof {

@@ -244,7 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_ticket_is_used_up_once_and_forgotten_only_after_it_has_expired() {
         let home = home();
-        let deadline = home.deadline(Duration::from_secs(300));
+        let deadline = home.deadline(Duration::from_mins(5));
         assert_eq!(home.spend(owner(1), nonce(1), deadline), Ok(()));
         assert_eq!(home.spend(owner(1), nonce(1), deadline), Err(Refusal::AlreadyUsed));
         tokio::time::advance(Duration::from_secs(299)).await;
@@ -298,7 +298,7 @@ mod tests {
     async fn a_question_without_an_answer_ends_and_leaves_nothing() {
         let home = home();
         let mut waiter = home.wait(owner(1), nonce(1)).unwrap();
-        assert_eq!(waiter.answered(Duration::from_secs(300)).await, Err(Refusal::Expired));
+        assert_eq!(waiter.answered(Duration::from_mins(5)).await, Err(Refusal::Expired));
         drop(waiter);
         assert!(lock(&home.waiting).is_empty());
         assert_eq!(

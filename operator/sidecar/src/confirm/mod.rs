@@ -18,3 +18,11 @@ mod ticket;
 pub use gate::{Answered, Asked, Client, Confirmations, Decision, Elicitation, Proof, Received};
 pub use peer::PeerError;
 pub use refusal::Refusal;
+#[cfg(test)]
+mod legacy_tests;
+#[cfg(test)]
+mod modern_tests;
+#[cfg(test)]
+mod replica_tests;
+#[cfg(test)]
+mod testing;

@@ -54,7 +54,7 @@ impl Question<'_> {
         text
     }
 
-    fn form(&self) -> serde_json::Value {
+    fn form() -> serde_json::Value {
         json!({
             "type": "object",
             "properties": {
@@ -71,7 +71,7 @@ impl Question<'_> {
             "inputRequests": {
                 INPUT_KEY: {
                     "method": "elicitation/create",
-                    "params": {"mode": "form", "message": self.text(), "requestedSchema": self.form()},
+                    "params": {"mode": "form", "message": self.text(), "requestedSchema": Self::form()},
                 },
             },
             "requestState": state,
@@ -85,7 +85,7 @@ impl Question<'_> {
             "jsonrpc": "2.0",
             "id": id,
             "method": "elicitation/create",
-            "params": {"message": self.text(), "requestedSchema": self.form()},
+            "params": {"message": self.text(), "requestedSchema": Self::form()},
         });
         Bytes::from(format!("event: message\ndata: {request}\n\n"))
     }

@@ -38,6 +38,7 @@ pub struct Opened {
 
 impl Opened {
     /// The same request with another body, of which the names are open already.
+    #[must_use]
     pub fn with_body(mut self, body: Bytes) -> Self {
         self.exchange.body = body.clone();
         self.body = body;
@@ -126,7 +127,7 @@ impl Exchange {
                     state: Some(theirs), ..
                 }) => edits.replace_string(&state, theirs)?,
                 Presented::Server(ServerState { state: None, .. }) => {
-                    edits.remove_members(&params, &["requestState"])?
+                    edits.remove_members(&params, &["requestState"])?;
                 }
                 Presented::Nothing => {}
             }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use std::time::Duration;
 
 fn now() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
 }
 
 fn bytes(value: &Json) -> Bytes {

@@ -8,7 +8,7 @@ use super::envelope::{Foreign, Owner, Purpose, Seal, SealError};
 use std::time::{Duration, SystemTime};
 
 /// How long a client may take to come back.
-pub const LIFETIME: Duration = Duration::from_secs(3600);
+pub const LIFETIME: Duration = Duration::from_hours(1);
 
 /// By how much the clocks of two replicas may differ.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
