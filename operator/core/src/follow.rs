@@ -105,6 +105,11 @@ impl<T: Send + Sync + 'static> Followed<T> {
         self.value.borrow().clone()
     }
 
+    /// Sees the value, now and whenever it changes, for as long as this lives.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<T>> {
+        self.value.clone()
+    }
+
     /// Why the files as they are now are not used; `None` when they are.
     pub fn problem(&self) -> Option<String> {
         self.problem.get()
