@@ -320,13 +320,11 @@ fn whole(number: &Number) -> Option<i128> {
 }
 
 fn compare(one: &Number, other: &Number) -> Ordering {
-    match (whole(one), whole(other)) {
-        (Some(one), Some(other)) => one.cmp(&other),
-        _ => {
-            let float = |number: &Number| number.as_f64().unwrap_or(f64::NAN);
-            float(one).total_cmp(&float(other))
-        }
+    if let (Some(one), Some(other)) = (whole(one), whole(other)) {
+        return one.cmp(&other);
     }
+    let float = |number: &Number| number.as_f64().unwrap_or(f64::NAN);
+    float(one).total_cmp(&float(other))
 }
 
 /// Equality of JSON values, numbers by their value.

@@ -42,10 +42,7 @@ fn is_plain_relative(path: &str) -> bool {
 fn is_plain(path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
     let clear = !path.contains(|text| matches!(text, '\\' | '\u{7f}') || text.is_control() || is_slash_like(text));
-    clear
-        && crate::tools::hidden::find(path).is_none()
-        && !has_escape(path)
-        && path.split('/').all(is_plain_segment)
+    clear && crate::tools::hidden::find(path).is_none() && !has_escape(path) && path.split('/').all(is_plain_segment)
 }
 
 fn is_plain_segment(segment: &str) -> bool {

@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 fn parse(text: &str) -> Result<Arguments, Violation> {
-    let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
+    let raw: Box<RawValue> = serde_json::from_str(text).map_err(|_| Violation::Malformed)?;
     Arguments::parse(Some(&raw))
 }
 

@@ -14,9 +14,10 @@ const KEY: &str = "x-mcp-header";
 pub(super) fn check(schema: &Value) -> Result<(), &'static str> {
     let mut names = HashSet::new();
     walk(schema, false, &mut names)?;
-    match count(schema) == names.len() {
-        true => Ok(()),
-        false => Err("it stands where the arguments of a call do not tell it: only chains of properties lead to it"),
+    if count(schema) == names.len() {
+        Ok(())
+    } else {
+        Err("it stands where the arguments of a call do not tell it: only chains of properties lead to it")
     }
 }
 

@@ -1,15 +1,18 @@
+//! Decisions, by tables.
+
+mod properties;
+
 use super::*;
 use crate::arguments::{Arguments, Violation};
 use crate::tools::SideEffect;
 use crate::{Principal, PrincipalKind};
 use pretty_assertions::assert_eq;
-use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
 
 const NOW: i64 = 1_800_000_000;
 
-fn authorization(rules: serde_json::Value) -> Authorization {
+fn authorization(rules: &serde_json::Value) -> Authorization {
     serde_json::from_value(json!({ "rules": rules })).unwrap()
 }
 
@@ -102,7 +105,7 @@ fn a_denial_wins_wherever_it_stands() {
     let allow = json!({"name": "all", "tools": ["*"]});
     let deny = json!({"name": "no-deletes", "effect": "Deny", "tools": ["delete_*"]});
     for rules in [json!([allow, deny]), json!([deny, allow])] {
-        let rules = authorization(rules);
+        let rules = authorization(&rules);
         let denied = Decision::Deny(Denial::Hidden {
             rule: Some("no-deletes"),
         });
@@ -110,7 +113,7 @@ fn a_denial_wins_wherever_it_stands() {
         assert_eq!(calling(&rules, &user("alice"), "read"), allowed("all"));
     }
     assert_eq!(
-        calling(&authorization(json!([allow])), &user("alice"), "delete_all"),
+        calling(&authorization(&json!([allow])), &user("alice"), "delete_all"),
         allowed("all")
     );
 }
@@ -171,8 +174,10 @@ fn a_caller_is_who_fits_all_conditions_of_an_entry() {
 
 #[test]
 fn a_client_alone_is_never_taken_for_a_user() {
-    let rules = authorization(json!([{"name": "users", "tools": ["*"], "from": [{"subjects": ["*"]}]},
-                                     {"name": "robots", "tools": ["sync"], "from": [{"kinds": ["Client"]}]}]));
+    let rules = authorization(
+        &json!([{"name": "users", "tools": ["*"], "from": [{"subjects": ["*"]}]},
+                                     {"name": "robots", "tools": ["sync"], "from": [{"kinds": ["Client"]}]}]),
+    );
     let robot = Principal {
         subject: None,
         ..user("editor")
@@ -185,7 +190,7 @@ fn a_client_alone_is_never_taken_for_a_user() {
 
 #[test]
 fn side_effects_narrow_the_tools_of_a_rule() {
-    let rules = authorization(json!([{"name": "r", "tools": ["*"], "sideEffects": ["ReadOnly", "Write"]}]));
+    let rules = authorization(&json!([{"name": "r", "tools": ["*"], "sideEffects": ["ReadOnly", "Write"]}]));
     for (side_effect, fits) in [
         (SideEffect::ReadOnly, true),
         (SideEffect::Write, true),
@@ -232,7 +237,7 @@ fn implications_may_go_in_circles() {
 
 #[test]
 fn of_several_rules_the_least_is_asked_for() {
-    let rules = authorization(json!([
+    let rules = authorization(&json!([
         {"name": "two", "tools": ["t"], "requires": {"scopes": ["a", "b"]}},
         {"name": "one", "tools": ["t"], "requires": {"scopes": ["c"]}},
         {"name": "lately", "tools": ["t"], "requires": {"scopes": ["d"], "stepUp": {"maxAgeSeconds": 60}}},
@@ -250,7 +255,7 @@ fn of_several_rules_the_least_is_asked_for() {
 
 #[test]
 fn an_authentication_must_be_of_the_class_and_of_late() {
-    let rules = authorization(json!([
+    let rules = authorization(&json!([
         {"name": "r", "tools": ["t"], "requires": {"stepUp": {"acr": ["gold", "silver"], "maxAgeSeconds": 300}}},
     ]));
     for (acr, auth_time, suffices) in [
@@ -279,7 +284,7 @@ fn an_authentication_must_be_of_the_class_and_of_late() {
 
 #[test]
 fn arguments_out_of_the_bounds_of_one_rule_may_be_within_those_of_another() {
-    let rules = authorization(json!([
+    let rules = authorization(&json!([
         {"name": "some", "tools": ["t"], "requires": {"arguments": {"values": [{"at": "/n", "number": {"maximum": 3}}]}}},
         {"name": "many", "tools": ["t"], "from": [{"roles": ["admin"]}]},
     ]));
@@ -351,7 +356,7 @@ fn unknown_methods_and_missing_names_are_denied_even_to_everybody() {
 
 #[test]
 fn plumbing_is_never_denied_and_lists_only_by_name() {
-    let rules = authorization(json!([
+    let rules = authorization(&json!([
         {"name": "none", "effect": "Deny", "tools": ["*"], "prompts": ["*"], "resources": ["*"], "methods": ["*"]},
         {"name": "quiet", "effect": "Deny", "methods": ["logging/*", "*"]},
     ]));
@@ -362,18 +367,18 @@ fn plumbing_is_never_denied_and_lists_only_by_name() {
             _ => assert!(matches!(decision, Decision::Deny(_)), "{}", method.name),
         }
     }
-    let one = authorization(json!([{"name": "quiet", "effect": "Deny", "methods": ["logging/setLevel"]}]));
+    let one = authorization(&json!([{"name": "quiet", "effect": "Deny", "methods": ["logging/setLevel"]}]));
     let denied = Decision::Deny(Denial::NotAllowed { rule: Some("quiet") });
     assert_eq!(unnamed(&one, "logging/setLevel"), denied);
     assert_eq!(unnamed(&one, "tools/list"), Decision::Allow { rule: None });
     // A rule about a tool does not reach methods without a name.
-    let tool = authorization(json!([{"name": "x", "effect": "Deny", "tools": ["*"], "methods": ["tools/*"]}]));
+    let tool = authorization(&json!([{"name": "x", "effect": "Deny", "tools": ["*"], "methods": ["tools/*"]}]));
     assert_eq!(unnamed(&tool, "tools/list"), Decision::Allow { rule: None });
 }
 
 #[test]
 fn a_denied_method_is_denied_on_every_name() {
-    let rules = authorization(json!([
+    let rules = authorization(&json!([
         {"name": "all", "resources": ["*"]},
         {"name": "no-watching", "effect": "Deny", "methods": ["resources/subscribe"]},
     ]));
@@ -390,7 +395,7 @@ fn a_denied_method_is_denied_on_every_name() {
 
 #[test]
 fn a_resource_that_can_be_read_in_two_ways_is_denied_where_there_are_rules() {
-    let rules = authorization(json!([
+    let rules = authorization(&json!([
         {"name": "docs", "resources": ["file:///docs/*"]},
     ]));
     let read = |rules, uri| on(rules, &user("alice"), "resources/read", Target::Resource(uri)) == allowed("docs");
@@ -411,7 +416,7 @@ fn a_resource_that_can_be_read_in_two_ways_is_denied_where_there_are_rules() {
 
 #[test]
 fn a_tool_whose_name_nobody_can_read_is_denied_where_there_are_rules() {
-    let rules = authorization(json!([{"name": "all", "tools": ["*"]}]));
+    let rules = authorization(&json!([{"name": "all", "tools": ["*"]}]));
     for name in ["read\u{200b}", "\u{202e}daer", "", "a\0"] {
         assert_eq!(
             calling(&rules, &user("alice"), name),
@@ -422,7 +427,7 @@ fn a_tool_whose_name_nobody_can_read_is_denied_where_there_are_rules() {
 
 #[test]
 fn a_task_goes_on_while_its_tool_is_open_to_the_caller() {
-    let rules = authorization(json!([{"name": "r", "tools": ["slow"], "requires": {"scopes": ["x"]}}]));
+    let rules = authorization(&json!([{"name": "r", "tools": ["slow"], "requires": {"scopes": ["x"]}}]));
     let alice = user("alice");
     assert_eq!(
         on(&rules, &alice, "tasks/get", tool("slow")),
@@ -522,123 +527,4 @@ fn what_is_written_is_what_is_read() {
         serde_json::from_value::<Authorization>(json!({})).unwrap(),
         Authorization::default()
     );
-}
-
-fn any_rule() -> impl Strategy<Value = serde_json::Value> {
-    let names = || proptest::collection::vec("[ab*]{1,2}", 0..3);
-    let from = proptest::collection::vec(
-        prop_oneof![
-            "[ab*]".prop_map(|text| json!({"subjects": [text]})),
-            "[ab]".prop_map(|text| json!({"roles": [text]})),
-            "[st]".prop_map(|text| json!({"scopes": [text]})),
-        ],
-        0..2,
-    );
-    let requires = prop_oneof![
-        Just(json!({})),
-        "[st]".prop_map(|text| json!({"scopes": [text]})),
-        Just(json!({"stepUp": {"maxAgeSeconds": 10}})),
-    ];
-    (any::<bool>(), names(), names(), from, requires).prop_map(|(allow, tools, prompts, from, requires)| {
-        let tools = if tools.is_empty() && prompts.is_empty() {
-            vec!["a".to_owned()]
-        } else {
-            tools
-        };
-        if allow {
-            json!({"effect": "Allow", "tools": tools, "prompts": prompts, "from": from, "requires": requires})
-        } else {
-            json!({"effect": "Deny", "tools": tools, "prompts": prompts, "from": from})
-        }
-    })
-}
-
-fn named(rules: &[serde_json::Value]) -> Authorization {
-    let rules = rules.iter().enumerate().map(|(index, rule)| {
-        let mut rule = rule.clone();
-        rule["name"] = json!(index.to_string());
-        rule
-    });
-    authorization(rules.collect())
-}
-
-fn any_caller() -> impl Strategy<Value = Principal> {
-    let texts = |pattern: &'static str| proptest::collection::btree_set(pattern, 0..2);
-    (
-        "[ab]",
-        texts("[ab]"),
-        texts("[st]"),
-        proptest::option::of(NOW - 20..NOW),
-    )
-        .prop_map(|(subject, roles, scopes, auth_time)| Principal {
-            roles,
-            scopes,
-            auth_time,
-            ..user(&subject)
-        })
-}
-
-fn is_allowed(decision: &Decision<'_>) -> bool {
-    matches!(decision, Decision::Allow { .. })
-}
-
-proptest! {
-    #[test]
-    fn adding_a_denial_never_allows_more(
-        rules in proptest::collection::vec(any_rule(), 1..4),
-        denial in any_rule(),
-        caller in any_caller(),
-        name in "[ab]{1,2}",
-    ) {
-        let mut denial = denial;
-        denial["effect"] = json!("Deny");
-        denial.as_object_mut().unwrap().remove("requires");
-        let (before, mut more) = (named(&rules), rules.clone());
-        more.push(denial);
-        let after = named(&more);
-        for (method, target) in [("tools/call", tool(&name)), ("prompts/get", Target::Prompt(&name))] {
-            let was = is_allowed(&on(&before, &caller, method, target));
-            let is = is_allowed(&on(&after, &caller, method, target));
-            prop_assert!(was || !is);
-            prop_assert!(before.may_see(&caller, &target) || !after.may_see(&caller, &target));
-        }
-    }
-
-    #[test]
-    fn the_order_of_rules_never_changes_whether_a_call_is_allowed(
-        rules in proptest::collection::vec(any_rule(), 1..5),
-        caller in any_caller(),
-        name in "[ab]{1,2}",
-    ) {
-        let reversed: Vec<_> = rules.iter().rev().cloned().collect();
-        let (one, other) = (named(&rules), named(&reversed));
-        let (one, other) = (calling(&one, &caller, &name), calling(&other, &caller, &name));
-        prop_assert_eq!(std::mem::discriminant(&one), std::mem::discriminant(&other));
-    }
-
-    #[test]
-    fn equal_calls_have_equal_answers_and_what_is_allowed_is_seen(
-        rules in proptest::collection::vec(any_rule(), 1..5),
-        caller in any_caller(),
-        name in "[ab]{1,2}",
-    ) {
-        let rules = named(&rules);
-        let decision = calling(&rules, &caller, &name);
-        prop_assert_eq!(&decision, &calling(&rules, &caller, &name));
-        let seen = rules.may_see(&caller, &tool(&name));
-        prop_assert_eq!(matches!(decision, Decision::Deny(Denial::Hidden { .. })), !seen);
-    }
-
-    #[test]
-    fn more_scopes_never_take_away_what_no_denial_asks_for(
-        rules in proptest::collection::vec(any_rule(), 1..4),
-        caller in any_caller(),
-        name in "[ab]{1,2}",
-    ) {
-        let denies = |rule: &serde_json::Value| rule["effect"] == "Deny" && rule["from"].to_string().contains("scopes");
-        prop_assume!(!rules.iter().any(denies));
-        let rules = named(&rules);
-        let more = Principal { scopes: ["s".to_owned(), "t".to_owned()].into(), ..caller.clone() };
-        prop_assert!(!is_allowed(&calling(&rules, &caller, &name)) || is_allowed(&calling(&rules, &more, &name)));
-    }
 }
