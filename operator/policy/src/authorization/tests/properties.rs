@@ -1,7 +1,6 @@
 //! What holds of all rules, callers and names.
 
 use super::*;
-use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 use serde_json::json;
 
