@@ -42,8 +42,8 @@ type Definition struct {
 	Pip *Pip `yaml:"pip"`
 	// GoBinary copies a program that is built from a Go module.
 	GoBinary *GoBinary `yaml:"goBinary"`
-	// CargoBinary copies a program of this repository's Cargo workspace, linked statically.
-	CargoBinary *CargoBinary `yaml:"cargoBinary"`
+	// CargoBinaries copies programs of this repository's Cargo workspace, linked statically.
+	CargoBinaries []CargoBinary `yaml:"cargoBinaries"`
 	// CBinary copies a program compiled from one C file, linked statically.
 	CBinary *CBinary `yaml:"cBinary"`
 	// Files maps files and folders of the definition's folder to absolute paths in the image.
@@ -252,8 +252,8 @@ func (d Definition) destinations() []string {
 	if d.GoBinary != nil {
 		to = append(to, d.GoBinary.To)
 	}
-	if d.CargoBinary != nil {
-		to = append(to, d.CargoBinary.To)
+	for _, b := range d.CargoBinaries {
+		to = append(to, b.To)
 	}
 	if d.CBinary != nil {
 		to = append(to, d.CBinary.To)

@@ -41,8 +41,8 @@ func (b *Builder) sources(d Definition) []source {
 	if d.GoBinary != nil {
 		list = append(list, &goSource{GoBinary: *d.GoBinary, build: b.goComponent})
 	}
-	if d.CargoBinary != nil {
-		list = append(list, &cargoSource{CargoBinary: *d.CargoBinary, workspace: b.workspace, targetDir: b.cargoTarget, step: b.step})
+	for _, binary := range d.CargoBinaries {
+		list = append(list, &cargoSource{CargoBinary: binary, workspace: b.workspace, targetDir: b.cargoTarget, step: b.step})
 	}
 	if d.CBinary != nil {
 		list = append(list, &cSource{CBinary: *d.CBinary, dir: d.Dir})
