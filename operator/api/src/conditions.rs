@@ -26,6 +26,8 @@ pub mod types {
     pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
     /// The namespace's quotas leave room for the endpoint's footprint.
     pub const QUOTA_SUFFICIENT: &str = "QuotaSufficient";
+    /// Every pinned tool is as pinned. Absent where nothing is pinned.
+    pub const TOOLS_PINNED: &str = "ToolsPinned";
 }
 
 /// Reasons, as written into conditions and events.
@@ -78,6 +80,12 @@ pub mod reasons {
     pub const OTHER_POLICIES: &str = "OtherPolicies";
     /// The egress gateway lets through what the endpoint does not allow, because the endpoint says so.
     pub const AUDIT_MODE: &str = "AuditMode";
+    /// Every pinned tool is as pinned.
+    pub const AS_PINNED: &str = "AsPinned";
+    /// Tools are not as pinned, and closed.
+    pub const TOOLS_DRIFTED: &str = "ToolsDrifted";
+    /// No audit sidecar has seen the tools yet.
+    pub const TOOLS_UNSEEN: &str = "ToolsUnseen";
     /// The endpoint asks for something that hardening checks deviate from.
     pub const CHOSEN: &str = "Chosen";
     /// Some hardening settings are left out because the nodes do not support them.

@@ -2,6 +2,7 @@
 
 mod input;
 mod output;
+mod pin;
 mod schema;
 mod settings;
 mod suggest;
@@ -32,6 +33,17 @@ enum Command {
     /// Explain what servers may reach, and find out what they want to reach
     #[command(subcommand)]
     Egress(Egress),
+    /// Print the pins of the tools that a server lists, for spec of its McpEndpoint; exit status 3: not all can be pinned or
+    /// called
+    Pin(Pin),
+}
+
+#[derive(Args)]
+struct Pin {
+    /// File with the server's own answer to tools/list, as curl saves it: JSON or an event stream; several for several
+    /// pages; - is standard input
+    #[arg(short, long = "filename", required = true, value_name = "FILE")]
+    file: Vec<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -61,7 +73,7 @@ struct Explain {
     target: Target,
 }
 
-/// Exit status when a destination is refused.
+/// Exit status when a destination is refused, or a tool cannot be pinned.
 const REFUSED: u8 = 3;
 
 fn main() -> ExitCode {
@@ -77,7 +89,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<(String, ExitCode), output::Error> {
+/// Why nothing is printed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Output(#[from] output::Error),
+    #[error(transparent)]
+    Pin(#[from] pin::Error),
+}
+
+fn run(command: &Command) -> Result<(String, ExitCode), Error> {
     let text = match command {
         Command::Render(source) => output::render(&load(source)?, &source.assumed.settings())?,
         Command::Posture(source) => output::posture(&load(source)?),
@@ -90,12 +111,24 @@ fn run(command: &Command) -> Result<(String, ExitCode), output::Error> {
             };
             return Ok((text, code));
         }
-        Command::Egress(Egress::Suggest) => suggest::rules(std::io::stdin().lock())?,
+        Command::Pin(asked) => {
+            let pinned = pin::pins(&asked.file)?;
+            for warning in &pinned.warnings {
+                eprintln!("warning: {warning}");
+            }
+            let code = if pinned.warnings.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(REFUSED)
+            };
+            return Ok((pinned.text, code));
+        }
+        Command::Egress(Egress::Suggest) => suggest::rules(std::io::stdin().lock()).map_err(output::Error::from)?,
     };
     Ok((text, ExitCode::SUCCESS))
 }
 
-fn load(source: &Source) -> Result<Vec<ValidatedEndpoint>, input::Error> {
+fn load(source: &Source) -> Result<Vec<ValidatedEndpoint>, output::Error> {
     let mut loaded = vec![];
     for file in &source.file {
         loaded.extend(input::load(file, &source.assumed)?);

@@ -78,7 +78,7 @@ pub fn posture(endpoints: &[ValidatedEndpoint]) -> String {
             .spec
             .and_then(|spec| spec.template.spec)
             .unwrap_or_default();
-        let posture = hardening::judge(&pod);
+        let posture = hardening::judge_endpoint(endpoint, &pod);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -88,9 +88,14 @@ pub fn posture(endpoints: &[ValidatedEndpoint]) -> String {
             posture.passed,
             posture.total
         );
-        for check in hardening::CHECKS.iter() {
-            let _ = match check.deviation(&pod) {
-                None => writeln!(text, "  pass      {:26} {}", check.id, check.title),
+        let of_pod = hardening::CHECKS
+            .iter()
+            .map(|check| (check.id, check.title, check.deviation(&pod)));
+        let own = hardening::ENDPOINT_CHECKS.iter();
+        let own = own.map(|check| (check.id, check.title, check.deviation(endpoint)));
+        for (id, title, deviation) in of_pod.chain(own) {
+            let _ = match deviation {
+                None => writeln!(text, "  pass      {id:26} {title}"),
                 Some(deviation) => writeln!(text, "  DEVIATES  {deviation}"),
             };
         }

@@ -82,8 +82,15 @@ fn several_endpoints_of_a_namespace_share_fence_and_quota() {
 fn posture_lists_every_check() {
     let recent = printed(&["posture", "-f", "-"], VALID);
     assert!(recent.starts_with("team-a/demo: passes"), "{recent}");
-    assert!(!recent.contains("DEVIATES"), "{recent}");
-    let old = printed(&["posture", "-f", "-", "--nodes", "old"], VALID);
+    assert_eq!(recent.matches("DEVIATES").count(), 1);
+    assert!(
+        recent.contains("DEVIATES  callers-known: authentication is absent"),
+        "{recent}"
+    );
+    let keys = format!("{VALID}  authentication: {{apiKeys: {{from: {{secret: {{name: keys}}}}}}}}\n");
+    let known = printed(&["posture", "-f", "-"], &keys);
+    assert!(!known.contains("DEVIATES"), "{known}");
+    let old = printed(&["posture", "-f", "-", "--nodes", "old"], &keys);
     assert_eq!(old.matches("DEVIATES").count(), 2);
 }
 

@@ -8,7 +8,7 @@ use kube::{
     api::{ApiResource, DynamicObject},
     core::GroupVersionKind,
 };
-use sallyport_api::v1alpha1::{Credential, CredentialStatus};
+use sallyport_api::v1alpha1::{CredentialStatus, NamedSecret};
 use sallyport_policy::short_hash;
 use sallyport_render::CredentialFact;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ pub fn sealed_secret() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("bitnami.com", "v1alpha1", "SealedSecret"))
 }
 
-/// What is known of each of `credentials`, by name.
+/// What is known of each of `secrets`, by name.
 ///
 /// # Errors
 ///
@@ -28,19 +28,19 @@ pub fn sealed_secret() -> ApiResource {
 pub async fn facts(
     client: &Client,
     namespace: &str,
-    credentials: &[Credential],
+    secrets: &[NamedSecret],
 ) -> Result<BTreeMap<String, CredentialFact>, kube::Error> {
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &sealed_secret());
     let mut facts = BTreeMap::new();
-    for credential in credentials {
-        let fact = match &credential.from.sealed_secret {
+    for secret in secrets {
+        let fact = match &secret.from.sealed_secret {
             None => CredentialFact::Unwatched,
             Some(source) => api
                 .get_opt(&source.name)
                 .await?
                 .map_or(CredentialFact::Missing, |sealed| fact(&sealed)),
         };
-        facts.insert(credential.name.clone(), fact);
+        facts.insert(secret.name.clone(), fact);
     }
     Ok(facts)
 }
@@ -110,13 +110,13 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-/// What the status says of each credential.
-pub fn statuses(credentials: &[Credential], facts: &BTreeMap<String, CredentialFact>) -> Vec<CredentialStatus> {
-    let status = |credential: &Credential| {
-        let fact = facts.get(&credential.name);
+/// What the status says of each credential and key.
+pub fn statuses(secrets: &[NamedSecret], facts: &BTreeMap<String, CredentialFact>) -> Vec<CredentialStatus> {
+    let status = |secret: &NamedSecret| {
+        let fact = facts.get(&secret.name);
         CredentialStatus {
-            name: credential.name.clone(),
-            source: source(credential),
+            name: secret.name.clone(),
+            source: source(secret),
             ready: fact.is_some_and(CredentialFact::is_ready),
             revision: match fact {
                 Some(CredentialFact::Synced { revision }) => Some(revision.clone()),
@@ -124,12 +124,12 @@ pub fn statuses(credentials: &[Credential], facts: &BTreeMap<String, CredentialF
             },
         }
     };
-    credentials.iter().map(status).collect()
+    secrets.iter().map(status).collect()
 }
 
-/// Kind and name of the object that a credential comes from.
-pub fn source(credential: &Credential) -> String {
-    match (&credential.from.sealed_secret, &credential.from.secret) {
+/// Kind and name of the object that a credential or key comes from.
+pub fn source(secret: &NamedSecret) -> String {
+    match (&secret.from.sealed_secret, &secret.from.secret) {
         (Some(sealed), _) => format!("SealedSecret {}", sealed.name),
         (None, Some(secret)) => format!("Secret {}", secret.name),
         (None, None) => String::new(),

@@ -29,13 +29,13 @@ pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<De
         name: String::new(),
         source: Box::new(source),
     };
-    let credentials = credentials::facts(&context.client, &namespace, &endpoint.spec.credentials).await;
+    let credentials = credentials::facts(&context.client, &namespace, &endpoint.spec.secrets()).await;
     let quotas = Api::<ResourceQuota>::namespaced(context.client.clone(), &namespace);
     let quotas = quotas
         .list(&ListParams::default())
         .await
         .map_err(|source| failed("ResourceQuota", source))?;
-    let gateway_address = if endpoint.spec.egress.needs_gateway() {
+    let gateway_address = if endpoint.spec.needs_gateway() {
         gateway_address(context, &namespace, &endpoint.name_any()).await
     } else {
         Ok(None)

@@ -46,15 +46,13 @@ impl Endpoints {
         scopes.flat_map(|(_, store)| store.state_filter(here)).collect()
     }
 
-    /// Endpoints of `namespace` that take a credential from the SealedSecret `name`.
+    /// Endpoints of `namespace` that take a credential or a key from the SealedSecret `name`.
     pub fn using_sealed_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
         self.references(namespace, |endpoint| {
-            let sources = endpoint
-                .spec
-                .credentials
-                .iter()
-                .filter_map(|credential| credential.from.sealed_secret.as_ref());
-            sources.into_iter().any(|source| source.name == name)
+            let named = endpoint.spec.secrets().into_iter();
+            named
+                .filter_map(|secret| secret.from.sealed_secret)
+                .any(|source| source.name == name)
         })
     }
 

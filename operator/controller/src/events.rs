@@ -80,12 +80,16 @@ fn occurrence(condition: &Condition, seen_before: bool) -> Option<Occurrence> {
         types::READY if is_problem(&condition.reason) => EventType::Warning,
         types::READY => EventType::Normal,
         // What holds from the start is no news.
-        types::CREDENTIALS_READY | types::QUOTA_SUFFICIENT | types::HARDENING_APPLIED | types::NETWORK_ENFORCED
+        types::CREDENTIALS_READY
+        | types::QUOTA_SUFFICIENT
+        | types::HARDENING_APPLIED
+        | types::NETWORK_ENFORCED
+        | types::TOOLS_PINNED
             if holds && seen_before =>
         {
             EventType::Normal
         }
-        types::NETWORK_ENFORCED if condition.status == "False" => EventType::Warning,
+        types::NETWORK_ENFORCED | types::TOOLS_PINNED if condition.status == "False" => EventType::Warning,
         types::QUOTA_SUFFICIENT if !holds => EventType::Warning,
         types::EGRESS_WIDENED if holds => EventType::Warning,
         types::HARDENING_APPLIED if !holds => EventType::Normal,

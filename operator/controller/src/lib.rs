@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod anchors;
 pub mod api_servers;
 pub mod apply;
 pub mod args;
@@ -35,6 +36,7 @@ pub mod scope;
 pub mod sidecar;
 pub mod status;
 pub mod telemetry;
+pub mod tools;
 pub mod watch;
 pub mod widening;
 

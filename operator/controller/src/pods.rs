@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use sallyport_api::conditions::reasons;
+use sallyport_render::SIDECAR_CONTAINER;
 use std::net::IpAddr;
 
 /// Why a pod does not become ready.
@@ -31,6 +32,23 @@ pub fn ready_address(pods: &[Pod]) -> Option<IpAddr> {
         .filter(|pod| pod.metadata.deletion_timestamp.is_none() && has_condition(pod, "Ready", "True"));
     let newest = ready.max_by_key(|pod| pod.creation_timestamp().map(|created| created.0))?;
     newest.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}
+
+/// Names and addresses of the pods whose audit sidecars run.
+pub fn audited(pods: &[Pod]) -> Vec<(String, IpAddr)> {
+    let runs = |pod: &&Pod| {
+        let statuses = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.init_container_statuses.as_ref());
+        let sidecar = statuses
+            .into_iter()
+            .flatten()
+            .find(|status| status.name == SIDECAR_CONTAINER);
+        sidecar.is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
+    };
+    let address = |pod: &Pod| Some((pod.name_any(), pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?));
+    pods.iter().filter(runs).filter_map(address).collect()
 }
 
 fn of_pod(pod: &Pod) -> Option<Diagnosis> {

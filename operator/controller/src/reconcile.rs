@@ -4,7 +4,7 @@
 //! again.
 
 use crate::{
-    apply,
+    anchors, apply,
     backoff::jittered,
     context::Context,
     dereference::dereference,
@@ -15,11 +15,16 @@ use crate::{
     pods::Diagnosis,
     quota,
     status::{self, Observed, Rollout},
-    widening,
+    tools, widening,
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::controller::Action};
-use sallyport_api::{McpEndpoint, McpEndpointStatus, labels, v1alpha1::ServerInfo};
+use sallyport_api::{
+    McpEndpoint, McpEndpointStatus,
+    conditions::{self, types},
+    labels,
+    v1alpha1::{AuditStatus, ServerInfo, ToolsStatus},
+};
 use sallyport_render::{
     Applied, Children, CredentialFact, Footprint, Prepared, ValidatedEndpoint, footprint, hardening, render, validate,
 };
@@ -34,6 +39,8 @@ const RESYNC: Duration = Duration::from_mins(45);
 const NAME_CONFLICT_RETRY: Duration = Duration::from_mins(2);
 const NAMESPACE_GOING_RETRY: Duration = Duration::from_mins(1);
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(3);
+/// Until the tools of an endpoint that pins some are looked at again.
+const DRIFT_CHECK: Duration = Duration::from_mins(1);
 
 /// Brings the cluster to what the endpoint asks for and reports.
 ///
@@ -114,6 +121,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     let pods = pods_if_needed(context, &valid, &rollout, &old, due).await?;
     let (enforcement, measure_again) = enforcement(context, &valid, &pods, due, proven).await;
     let server = server_info(context, &rollout, &old, &pods).await;
+    let told = told(context, &old, &pods).await;
     let footprint = current_footprint(&valid, &rollout, &old);
     let gateway_pods = gateway_pods_if_needed(context, &valid, gateway_rollout.as_ref()).await?;
     let widenings = widening::find(context, &valid).await?;
@@ -134,13 +142,16 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
         Observed {
             children: &applied,
             deployment: deployment.as_ref(),
-            credentials: &endpoint.spec.credentials,
+            secrets: &endpoint.spec.secrets(),
             facts: &found.facts.credentials,
             url: valid.url(),
             replicas: valid.replicas(),
             footprint: footprint.into(),
             server,
-            posture: posture(&applied),
+            tools: told.tools,
+            pinned: endpoint.spec.tools.as_ref().is_some_and(|tools| !tools.pins.is_empty()),
+            audit: told.audit,
+            posture: posture(&valid, &applied),
             shortfalls: &shortfalls,
             enforcement,
             network_enforcement: valid.network_enforcement(),
@@ -153,10 +164,11 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     );
     publish(endpoint, &old, &next, context).await?;
     let waits_for_server = rollout.is_available() && next.server.is_none();
-    Ok(Action::requeue(jittered(if waits_for_server {
-        HANDSHAKE_RETRY
-    } else {
-        measure_again
+    let pins = conditions::get(&next.conditions, types::TOOLS_PINNED).is_some();
+    Ok(Action::requeue(jittered(match () {
+        () if waits_for_server => HANDSHAKE_RETRY,
+        () if pins => measure_again.min(DRIFT_CHECK),
+        () => measure_again,
     })))
 }
 
@@ -303,6 +315,26 @@ async fn server_info(
     }
 }
 
+/// What the audit sidecars tell, or told before.
+struct Told {
+    tools: Option<ToolsStatus>,
+    audit: Option<AuditStatus>,
+}
+
+/// Asks every audit sidecar that runs among `pods`. Without any, what was told before holds.
+async fn told(context: &Context, old: &McpEndpointStatus, pods: &[Pod]) -> Told {
+    let named = pods::audited(pods).into_iter();
+    let sidecars: Vec<_> = named
+        .map(|(pod, address)| (pod, SocketAddr::new(address, context.sidecar_admin_port)))
+        .collect();
+    let addresses: Vec<_> = sidecars.iter().map(|(_, address)| *address).collect();
+    let (tools, anchors) = tokio::join!(tools::fetch(&addresses), anchors::fetch(&sidecars));
+    Told {
+        tools: tools.or_else(|| old.tools.clone()),
+        audit: anchors::kept(old.audit.as_ref(), anchors),
+    }
+}
+
 /// By the spec, or by both specs while pods of the former one are replaced.
 fn current_footprint(endpoint: &ValidatedEndpoint, rollout: &Rollout, old: &McpEndpointStatus) -> Footprint {
     let wanted = footprint(endpoint);
@@ -312,9 +344,9 @@ fn current_footprint(endpoint: &ValidatedEndpoint, rollout: &Rollout, old: &McpE
     }
 }
 
-fn posture(applied: &Children<Applied>) -> Option<sallyport_api::v1alpha1::Posture> {
+fn posture(endpoint: &ValidatedEndpoint, applied: &Children<Applied>) -> Option<sallyport_api::v1alpha1::Posture> {
     let pod = applied.deployment.as_ref()?.spec.as_ref()?.template.spec.as_ref()?;
-    Some(hardening::judge(pod))
+    Some(hardening::judge_endpoint(endpoint, pod))
 }
 
 fn diagnosis(rollout: &Rollout, pods: &[Pod]) -> Option<Diagnosis> {

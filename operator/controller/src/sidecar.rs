@@ -41,12 +41,30 @@ pub async fn get<T: DeserializeOwned>(
     path: &'static str,
     deadline: Duration,
 ) -> Result<T, SidecarError> {
-    timeout(deadline, exchange(address, path))
+    get_up_to(address, path, deadline, MAX_BODY).await
+}
+
+/// As [`get`], with an answer of at most `longest` bytes.
+///
+/// # Errors
+///
+/// See [`SidecarError`].
+pub async fn get_up_to<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &'static str,
+    deadline: Duration,
+    longest: usize,
+) -> Result<T, SidecarError> {
+    timeout(deadline, exchange(address, path, longest))
         .await
         .map_err(|_| SidecarError::Timeout(deadline))?
 }
 
-async fn exchange<T: DeserializeOwned>(address: SocketAddr, path: &'static str) -> Result<T, SidecarError> {
+async fn exchange<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &'static str,
+    longest: usize,
+) -> Result<T, SidecarError> {
     let stream = TcpStream::connect(address).await.map_err(SidecarError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
@@ -62,7 +80,7 @@ async fn exchange<T: DeserializeOwned>(address: SocketAddr, path: &'static str) 
             StatusCode::SERVICE_UNAVAILABLE => return Err(SidecarError::Pending),
             _ => return Err(SidecarError::Unreadable),
         }
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
+        let body = Limited::new(response.into_body(), longest).collect().await;
         let body = body.map_err(|_| SidecarError::Unreadable)?.to_bytes();
         serde_json::from_slice(&body).map_err(|_| SidecarError::Unreadable)
     };

@@ -13,7 +13,7 @@ use sallyport_api::{
     McpEndpoint, McpEndpointStatus,
     conditions::{self, reasons, types},
     labels,
-    v1alpha1::{Credential, EgressMode, Footprint, NetworkEnforcement, Posture, ServerInfo},
+    v1alpha1::{AuditStatus, EgressMode, Footprint, NamedSecret, NetworkEnforcement, Posture, ServerInfo, ToolsStatus},
 };
 use sallyport_render::{Applied, Children, CredentialFact, Widening};
 use serde_json::json;
@@ -41,6 +41,7 @@ const ORDER: &[&str] = &[
     types::EGRESS_WIDENED,
     types::HARDENING_APPLIED,
     types::QUOTA_SUFFICIENT,
+    types::TOOLS_PINNED,
 ];
 
 /// Everything that the status of an applied endpoint speaks of.
@@ -50,8 +51,8 @@ pub struct Observed<'a> {
     pub children: &'a Children<Applied>,
     /// The Deployment as it is: the applied one, or the former one while a credential is missing.
     pub deployment: Option<&'a Deployment>,
-    /// The credentials of the spec.
-    pub credentials: &'a [Credential],
+    /// The credentials and keys of the spec.
+    pub secrets: &'a [NamedSecret],
     /// What is known of each.
     pub facts: &'a BTreeMap<String, CredentialFact>,
     /// Where clients reach the endpoint.
@@ -62,6 +63,12 @@ pub struct Observed<'a> {
     pub footprint: Footprint,
     /// What the server said of itself, if it was asked.
     pub server: Option<ServerInfo>,
+    /// What the sidecars saw of its tools, now or before.
+    pub tools: Option<ToolsStatus>,
+    /// Whether the spec pins tools.
+    pub pinned: bool,
+    /// How far the sidecars' records had come.
+    pub audit: Option<AuditStatus>,
     /// The hardening checks of the applied pod template.
     pub posture: Option<Posture>,
     /// Quotas that leave too little.
@@ -98,9 +105,9 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
             .unwrap_or(0),
         footprint: Some(observed.footprint),
         server: observed.server,
-        tools: old.tools.clone(),
-        audit: old.audit.clone(),
-        credentials: credentials::statuses(observed.credentials, observed.facts),
+        tools: observed.tools,
+        audit: observed.audit,
+        credentials: credentials::statuses(observed.secrets, observed.facts),
         posture,
     };
     for Detail {
@@ -122,6 +129,9 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
     }
     if observed.mode == EgressMode::Enforce && observed.widenings.is_empty() {
         conditions::clear(&mut next.conditions, types::EGRESS_WIDENED);
+    }
+    if !observed.pinned {
+        conditions::clear(&mut next.conditions, types::TOOLS_PINNED);
     }
     conclude(&mut next, &summary, generation, now);
     next

@@ -1,14 +1,17 @@
 //! The containers of a server's pod, the guard, the audit sidecar and the server, and what every container has.
 
-use crate::{Amounts, ValidatedEndpoint, config, gateway};
+use crate::{
+    Amounts, ValidatedEndpoint, bridge, config, gateway,
+    keys::{Bundle, Key},
+};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
-        SeccompProfile, SecurityContext, SleepAction, VolumeMount,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
+        ObjectFieldSelector, Probe, SeccompProfile, SecurityContext, SleepAction, VolumeMount,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PORT};
+use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT};
 use sallyport_policy::{FILE_NAME, MOUNT_PATH};
 
 /// Name of the server container.
@@ -37,10 +40,10 @@ const STOP_DELAY_SECONDS: i64 = 5;
 /// What the server container may use. The kubelet counts writable directories against the disk of the containers, so
 /// they are added; otherwise a server that fills them within their limits would be evicted.
 pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
-    let writable = endpoint.server.writable.iter().map(|dir| dir.bytes).sum();
+    let writable: i64 = endpoint.server.writable.iter().map(|dir| dir.bytes).sum();
     endpoint.server.amounts
         + Amounts {
-            ephemeral_storage_bytes: writable,
+            ephemeral_storage_bytes: writable + bridge::disk_bytes(endpoint),
             ..Amounts::default()
         }
 }
@@ -74,11 +77,14 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             "--policy".to_owned(),
             format!("{MOUNT_PATH}/{FILE_NAME}"),
         ]),
+        env: endpoint.has_peers().then(|| vec![own_address()]),
         restart_policy: Some("Always".to_owned()),
-        ports: Some(vec![
-            port(MCP_PORT_NAME, SIDECAR_PORT),
-            port("admin", SIDECAR_ADMIN_PORT),
-        ]),
+        ports: Some(
+            [port(MCP_PORT_NAME, SIDECAR_PORT), port("admin", SIDECAR_ADMIN_PORT)]
+                .into_iter()
+                .chain(endpoint.has_peers().then(|| port("peers", SIDECAR_PEER_PORT)))
+                .collect(),
+        ),
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
@@ -87,9 +93,33 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             http_get: Some(admin("/drain")),
             ..LifecycleHandler::default()
         })),
-        volume_mounts: Some(vec![config::mount()]),
+        volume_mounts: Some(sidecar_mounts(endpoint)),
         resources: Some(endpoint.settings.sidecar_amounts.requirements()),
         ..hardened(SIDECAR_ID)
+    }
+}
+
+/// The policy, the socket of a stdio server, and what no other container mounts.
+fn sidecar_mounts(endpoint: &ValidatedEndpoint) -> Vec<VolumeMount> {
+    std::iter::once(config::mount())
+        .chain(bridge::sidecar_mount(endpoint))
+        .chain(endpoint.keys.iter().map(Key::mount))
+        .chain(endpoint.bundles.iter().map(Bundle::mount))
+        .collect()
+}
+
+/// Where replicas find the one that asked for a confirmation.
+fn own_address() -> EnvVar {
+    EnvVar {
+        name: "POD_IP".to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: "status.podIP".to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
     }
 }
 
@@ -107,8 +137,13 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         .writable
         .iter()
         .map(crate::writable::WritableDir::mount)
+        .chain(bridge::server_mounts(endpoint))
         .chain(credentials)
         .collect();
+    let (command, args) = match bridge::command(endpoint) {
+        Some(command) => (command, vec![]),
+        None => (server.command.clone(), server.args.clone()),
+    };
     let proxy = gateway::proxy_env(endpoint);
     let proxy = proxy.iter().map(|(name, value)| literal(name, value));
     let own = server.env.iter().map(|(name, value)| literal(name, value));
@@ -116,8 +151,8 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
     Container {
         name: SERVER.to_owned(),
         image: Some(server.image.clone()),
-        command: (!server.command.is_empty()).then(|| server.command.clone()),
-        args: (!server.args.is_empty()).then(|| server.args.clone()),
+        command: (!command.is_empty()).then_some(command),
+        args: (!args.is_empty()).then_some(args),
         env: (!env.is_empty()).then_some(env),
         startup_probe: Some(probe("/upstream/startup", Every::Seconds(2), Failures(90))),
         liveness_probe: Some(probe("/upstream/live", Every::Seconds(10), Failures(3))),

@@ -1,10 +1,20 @@
 //! An endpoint that was validated: every value is of a form that Kubernetes accepts and that is safe to render.
 
-use crate::{Amounts, Network, NodeFeatures, Settings, writable::WritableDir};
-use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, QuotaMode, SERVICE_PORT};
-use sallyport_policy::egress::{EgressHostRule, EgressMode};
+use crate::{
+    Amounts, Network, NodeFeatures, Settings,
+    keys::{Bundle, Key},
+    writable::WritableDir,
+};
+use sallyport_api::v1alpha1::{NetworkEnforcement, QuotaMode, SERVICE_PORT, SERVICE_TLS_PORT, StdioSessions};
+use sallyport_policy::{
+    AuditPolicy, Authentication, Confirmation, ConfirmedTools, Limits, Sealing, Tls,
+    authorization::Authorization,
+    egress::{EgressHostRule, EgressMode},
+    tools::ToolPolicy,
+};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     net::{IpAddr, SocketAddr},
 };
 
@@ -16,9 +26,21 @@ pub struct ValidatedEndpoint {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
+    pub(crate) generation: i64,
     pub(crate) server: Server,
     pub(crate) credentials: Vec<MountedCredential>,
     pub(crate) access: Vec<Peer>,
+    /// Who may read the audit sidecar's metrics.
+    pub(crate) scrapers: Vec<Peer>,
+    /// Origins of web pages that may call.
+    pub(crate) origins: Vec<String>,
+    /// Host, with a port if it is not the scheme's, under which clients outside reach the endpoint.
+    pub(crate) external_host: Option<String>,
+    pub(crate) calls: Calls,
+    /// Secrets and certificate authorities that the audit sidecar alone mounts.
+    pub(crate) keys: Vec<Key>,
+    pub(crate) bundles: Vec<Bundle>,
+    /// What the server may reach, then what the audit sidecar has to.
     pub(crate) egress: Vec<Rule>,
     pub(crate) gateway: Option<Gateway>,
     /// Whether the server may ask the cluster's name servers.
@@ -26,7 +48,6 @@ pub struct ValidatedEndpoint {
     pub(crate) network_enforcement: NetworkEnforcement,
     /// Addresses of the operator's canary.
     pub(crate) canaries: Vec<SocketAddr>,
-    pub(crate) audit_arguments: AuditArguments,
     pub(crate) quota: QuotaMode,
     pub(crate) replicas: u8,
     pub(crate) nodes: NodeFeatures,
@@ -40,7 +61,8 @@ pub(crate) struct Server {
     pub image_pull_secrets: Vec<String>,
     pub command: Vec<String>,
     pub args: Vec<String>,
-    pub port: u16,
+    pub transport: ServerTransport,
+    /// Path of the MCP endpoint.
     pub path: String,
     /// Writable directories besides which the root file system is read-only.
     pub writable: Vec<WritableDir>,
@@ -48,6 +70,38 @@ pub(crate) struct Server {
     pub amounts: Amounts,
     /// Presets' variables first, then the user's; no name twice.
     pub env: Vec<(String, String)>,
+}
+
+/// How the audit sidecar reaches the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServerTransport {
+    Http { port: u16 },
+    Stdio(Stdio),
+}
+
+/// A server that speaks over its standard input and output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stdio {
+    pub sessions: StdioSessions,
+    /// Variables with the files that hold their values.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Who may call, what they may do, and what is recorded of it, in the words of the policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Calls {
+    /// Whether the endpoint says who may call; otherwise everybody may who reaches it.
+    pub declared: bool,
+    pub authentication: Authentication,
+    pub tls: Option<Tls>,
+    pub authorization: Authorization,
+    pub tools: ToolPolicy,
+    /// Extensions of MCP that client and server may use.
+    pub extensions: BTreeSet<String>,
+    pub confirmation: Confirmation,
+    pub sealing: Sealing,
+    pub limits: Limits,
+    pub audit: AuditPolicy,
 }
 
 /// A credential that is mounted into the server container.
@@ -73,15 +127,32 @@ pub(crate) enum Peer {
     },
 }
 
-/// One entry of `egress.allow`.
+/// One destination, with the field of the spec that opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// Position in the list.
-    pub index: usize,
+    pub origin: Origin,
     pub destination: Destination,
 }
 
-/// What the server may reach.
+/// Which field of the spec opens a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// An entry of `egress.allow`, by its position.
+    Allow(usize),
+    /// Something that the audit sidecar has to reach. The network cannot tell it from the server, whose pod it shares.
+    Sidecar(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow(index) => write!(formatter, "egress.allow[{index}]"),
+            Self::Sidecar(field) => formatter.write_str(field),
+        }
+    }
+}
+
+/// What may be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// Hosts by name, through the egress gateway.
@@ -155,6 +226,14 @@ impl ValidatedEndpoint {
         self.canaries.is_empty()
     }
 
+    /// Port of the endpoint's Service.
+    pub(crate) fn service_port(&self) -> u16 {
+        match self.calls.tls {
+            Some(_) => SERVICE_TLS_PORT,
+            None => SERVICE_PORT,
+        }
+    }
+
     /// Where clients inside the cluster reach the endpoint.
     pub fn url(&self) -> String {
         let Self {
@@ -163,6 +242,27 @@ impl ValidatedEndpoint {
             server,
             ..
         } = self;
-        format!("http://{name}.{namespace}.svc:{SERVICE_PORT}{}", server.path)
+        let (scheme, port) = match self.calls.tls {
+            Some(_) => ("https", String::new()),
+            None => ("http", format!(":{SERVICE_PORT}")),
+        };
+        format!("{scheme}://{name}.{namespace}.svc{port}{}", server.path)
+    }
+
+    /// Whether the replicas ask each other to use up a confirmation: otherwise each of them would take it once.
+    pub(crate) fn has_peers(&self) -> bool {
+        let confirms = self.calls.confirmation.tools != ConfirmedTools::Nothing;
+        self.replicas > 1 && confirms && self.calls.sealing.keys_file.is_some()
+    }
+
+    /// Whether the server itself goes out through the egress gateway, or only the audit sidecar does.
+    pub(crate) fn server_uses_gateway(&self) -> bool {
+        let by_name =
+            |rule: &Rule| matches!(rule.origin, Origin::Allow(_)) && matches!(rule.destination, Destination::Host(_));
+        let learns = self
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.mode == EgressMode::Audit);
+        learns || self.egress.iter().any(by_name)
     }
 }

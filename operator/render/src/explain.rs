@@ -2,7 +2,7 @@
 
 use crate::{
     Network, ValidatedEndpoint,
-    endpoint::{Destination, Rule},
+    endpoint::{Destination, Origin, Rule},
     gateway,
     metadata::Part,
     validate::is_never_open,
@@ -117,8 +117,8 @@ fn by_name(endpoint: &ValidatedEndpoint, host: &HostName, port: u16) -> Explanat
     match file.decide(host, port) {
         Decision::Allowed { rule } => Explanation {
             reach: Reach::Allowed,
-            why: match index_of(endpoint, |destination| *destination == Destination::Host(rule.clone())) {
-                Some(index) => format!("egress.allow[{index}] allows {rule}"),
+            why: match origin_of(endpoint, |destination| *destination == Destination::Host(rule.clone())) {
+                Some(origin) => format!("{origin} allows {rule}"),
                 None => format!("{rule} is allowed"),
             },
             how: through_gateway(endpoint, host, port),
@@ -154,7 +154,7 @@ fn by_address(endpoint: &ValidatedEndpoint, address: IpAddr, port: u16) -> Expla
         Network::host(address)
     );
     let mut why = "no cidr rule of egress.allow holds this address".to_owned();
-    for Rule { index, destination } in &endpoint.egress {
+    for Rule { origin, destination } in &endpoint.egress {
         let Destination::Network { network, except, ports } = destination else {
             continue;
         };
@@ -162,15 +162,15 @@ fn by_address(endpoint: &ValidatedEndpoint, address: IpAddr, port: u16) -> Expla
             continue;
         }
         if let Some(closed) = except.iter().find(|closed| closed.holds(address)) {
-            why = format!("egress.allow[{index}] holds this address, but {closed} stays closed");
+            why = format!("{origin} holds this address, but {closed} stays closed");
         } else if ports.contains(&port) {
             return Explanation {
                 reach: Reach::Allowed,
-                why: format!("egress.allow[{index}] allows {network} on port {port}"),
+                why: format!("{origin} allows {network} on port {port}"),
                 how: format!("server -> {}, directly", Target::Address(address, port)),
             };
         } else {
-            why = format!("egress.allow[{index}] holds this address, but not port {port}");
+            why = format!("{origin} holds this address, but not port {port}");
         }
     }
     let how = if is_never_open(address) {
@@ -184,7 +184,7 @@ fn by_address(endpoint: &ValidatedEndpoint, address: IpAddr, port: u16) -> Expla
 /// Rules for pods open whatever addresses those have.
 fn pods_note(endpoint: &ValidatedEndpoint, why: String) -> String {
     let services = endpoint.egress.iter().filter_map(|rule| match &rule.destination {
-        Destination::Service { namespace, .. } => Some(format!("egress.allow[{}] (pods of {namespace})", rule.index)),
+        Destination::Service { namespace, .. } => Some(format!("{} (pods of {namespace})", rule.origin)),
         Destination::Host(_) | Destination::Network { .. } => None,
     });
     let services: Vec<_> = services.collect();
@@ -198,9 +198,9 @@ fn pods_note(endpoint: &ValidatedEndpoint, why: String) -> String {
     }
 }
 
-fn index_of(endpoint: &ValidatedEndpoint, wanted: impl Fn(&Destination) -> bool) -> Option<usize> {
+fn origin_of(endpoint: &ValidatedEndpoint, wanted: impl Fn(&Destination) -> bool) -> Option<&Origin> {
     let rule = endpoint.egress.iter().find(|rule| wanted(&rule.destination));
-    rule.map(|rule| rule.index)
+    rule.map(|rule| &rule.origin)
 }
 
 fn refused(why: impl Into<String>, how: String) -> Explanation {

@@ -17,7 +17,7 @@ use k8s_openapi::{
 };
 use sallyport_api::{
     labels,
-    v1alpha1::{GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PORT},
+    v1alpha1::{GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT},
 };
 use sallyport_policy::egress::{self, EgressFile};
 use std::collections::BTreeMap;
@@ -34,9 +34,15 @@ const ALL_IPV4: &str = "0.0.0.0/0";
 
 /// Closes the server's pods of `endpoint` both ways and opens what it allows.
 pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
-    let ingress = callers(endpoint).into_iter().chain(operator(endpoint));
+    let (from_peers, to_peers) = peers(endpoint).unzip();
+    let ingress = opened(&endpoint.access, SIDECAR_PORT)
+        .into_iter()
+        .chain(operator(endpoint))
+        .chain(opened(&endpoint.scrapers, SIDECAR_ADMIN_PORT))
+        .chain(from_peers);
     let egress = gateway(endpoint)
         .into_iter()
+        .chain(to_peers)
         .chain(endpoint.cluster_dns.then(name_servers))
         .chain(endpoint.egress.iter().filter_map(|rule| destination(&rule.destination)));
     policy_of(endpoint, Part::Server, ingress.collect(), egress.collect())
@@ -100,13 +106,25 @@ pub(crate) fn fence(namespace: &str, part: Part) -> NetworkPolicy {
     }
 }
 
-/// Callers reach the sidecar's port alone. Nobody, if nobody is allowed: an empty `from` would mean everybody.
-fn callers(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyIngressRule> {
-    let from: Vec<_> = endpoint.access.iter().map(peer).collect();
+/// These pods reach this one port of the sidecar. Nobody, if nobody is allowed: an empty `from` would mean everybody.
+fn opened(peers: &[Peer], port: u16) -> Option<NetworkPolicyIngressRule> {
+    let from: Vec<_> = peers.iter().map(peer).collect();
     (!from.is_empty()).then(|| NetworkPolicyIngressRule {
         from: Some(from),
-        ports: Some(vec![tcp(SIDECAR_PORT)]),
+        ports: Some(vec![tcp(port)]),
     })
+}
+
+/// The endpoint's own pods reach each other, where one asks the other to use up a confirmation.
+fn peers(endpoint: &ValidatedEndpoint) -> Option<(NetworkPolicyIngressRule, NetworkPolicyEgressRule)> {
+    let own = || vec![pods_of(endpoint, Part::Server)];
+    let ingress = || NetworkPolicyIngressRule {
+        from: Some(own()),
+        ports: Some(vec![tcp(SIDECAR_PEER_PORT)]),
+    };
+    endpoint
+        .has_peers()
+        .then(|| (ingress(), to(own(), &[SIDECAR_PEER_PORT])))
 }
 
 /// The operator reads readiness and server info from the admin port. An empty selector would mean every pod.

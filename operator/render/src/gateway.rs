@@ -3,7 +3,7 @@
 use crate::{
     Amounts, Footprint, Network, ValidatedEndpoint, config,
     containers::{self, Every, Failures},
-    endpoint::{Destination, Gateway},
+    endpoint::{Destination, Gateway, Origin},
     fences, identity,
     metadata::Part,
     workload,
@@ -116,14 +116,10 @@ pub(crate) fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
 /// Variables that lead the server's HTTP clients through the gateway, by its address: the server has no resolver.
 ///
 /// Programs differ in whether they read the upper or the lower case, and Node.js wants to be told to look at either. None
-/// before the address is known.
+/// before the address is known, and none if the audit sidecar alone goes that way.
 pub(crate) fn proxy_env(endpoint: &ValidatedEndpoint) -> Vec<(&'static str, String)> {
-    let Some(address) = endpoint.gateway.as_ref().and_then(|gateway| gateway.address) else {
+    let Some(proxy) = proxy_url(endpoint).filter(|_| endpoint.server_uses_gateway()) else {
         return vec![];
-    };
-    let proxy = match address {
-        IpAddr::V4(address) => format!("http://{address}:{GATEWAY_PORT}"),
-        IpAddr::V6(address) => format!("http://[{address}]:{GATEWAY_PORT}"),
     };
     let direct = direct(endpoint);
     vec![
@@ -135,6 +131,14 @@ pub(crate) fn proxy_env(endpoint: &ValidatedEndpoint) -> Vec<(&'static str, Stri
         ("https_proxy", proxy),
         ("no_proxy", direct),
     ]
+}
+
+/// URL of the gateway's proxy, by its address; `None` before that is known.
+pub(crate) fn proxy_url(endpoint: &ValidatedEndpoint) -> Option<String> {
+    Some(match endpoint.gateway.as_ref()?.address? {
+        IpAddr::V4(address) => format!("http://{address}:{GATEWAY_PORT}"),
+        IpAddr::V6(address) => format!("http://[{address}]:{GATEWAY_PORT}"),
+    })
 }
 
 /// What is reached without the gateway: the server's own pod, allowed networks, and, with a resolver, the cluster's names.
@@ -154,10 +158,15 @@ fn direct(endpoint: &ValidatedEndpoint) -> String {
 }
 
 fn networks(endpoint: &ValidatedEndpoint) -> impl Iterator<Item = (Network, &[Network], &[u16])> {
-    endpoint.egress.iter().filter_map(|rule| match &rule.destination {
-        Destination::Network { network, except, ports } => Some((*network, &**except, &**ports)),
-        Destination::Host(_) | Destination::Service { .. } => None,
-    })
+    endpoint
+        .egress
+        .iter()
+        .filter_map(|rule| match (&rule.origin, &rule.destination) {
+            (Origin::Allow(_), Destination::Network { network, except, ports }) => {
+                Some((*network, &**except, &**ports))
+            }
+            _ => None,
+        })
 }
 
 /// The egress file that the gateway of `endpoint` is told; `None` if it has none.

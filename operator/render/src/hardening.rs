@@ -1,12 +1,14 @@
 //! Hardening checks as data.
 //!
 //! One chain judges every rendered pod: in the tests, on the command line, and in the `posture` of an endpoint's status.
-//! Two parts: the restricted Pod Security Standard, check by check, and what goes beyond it.
+//! Three parts: the restricted Pod Security Standard, check by check, what goes beyond it, and what is of the endpoint itself.
 
 mod beyond;
 mod containers;
+mod entrance;
 mod restricted;
 
+use crate::ValidatedEndpoint;
 use k8s_openapi::api::core::v1::PodSpec;
 use sallyport_api::v1alpha1::Posture;
 use std::sync::LazyLock;
@@ -24,7 +26,20 @@ pub struct Check {
     pub check: fn(&PodSpec) -> Verdict,
 }
 
-/// What a check says of a pod.
+/// One hardening check of an endpoint itself.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointCheck {
+    /// Stable name, as it appears in `status.posture.deviations`.
+    pub id: &'static str,
+    /// What holds of an endpoint that passes, as a sentence.
+    pub title: &'static str,
+    /// Standards that ask for it.
+    pub source: &'static str,
+    /// Judges an endpoint.
+    pub check: fn(&ValidatedEndpoint) -> Verdict,
+}
+
+/// What a check says of a pod or an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The pod passes.
@@ -39,25 +54,35 @@ pub enum Verdict {
 /// Every check: the restricted Pod Security Standard first.
 pub static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| [restricted::CHECKS, beyond::CHECKS].concat());
 
+/// Every check of an endpoint itself.
+pub const ENDPOINT_CHECKS: &[EndpointCheck] = entrance::CHECKS;
+
 /// Checks that speak of a server's pod alone: an egress gateway resolves names, starts without waiting, and is an
 /// entrance of its own.
 const SERVER_ALONE: &[&str] = &["no-dns", "guarded-start", "audited-entrance"];
 
+/// Runs every check on an endpoint and its server's pod.
+pub fn judge_endpoint(endpoint: &ValidatedEndpoint, pod: &PodSpec) -> Posture {
+    let own = ENDPOINT_CHECKS.iter().map(|check| check.deviation(endpoint));
+    posture(CHECKS.iter().map(|check| check.deviation(pod)).chain(own))
+}
+
 /// Runs every check on a server's pod.
 pub fn judge(pod: &PodSpec) -> Posture {
-    posture(CHECKS.iter(), pod)
+    posture(CHECKS.iter().map(|check| check.deviation(pod)))
 }
 
 /// Runs every check that is not about servers alone on an egress gateway's pod.
 pub fn judge_gateway(pod: &PodSpec) -> Posture {
-    posture(CHECKS.iter().filter(|check| !SERVER_ALONE.contains(&check.id)), pod)
+    let judged = CHECKS.iter().filter(|check| !SERVER_ALONE.contains(&check.id));
+    posture(judged.map(|check| check.deviation(pod)))
 }
 
-fn posture<'a>(checks: impl Iterator<Item = &'a Check>, pod: &PodSpec) -> Posture {
+fn posture(verdicts: impl Iterator<Item = Option<String>>) -> Posture {
     let mut posture = Posture::default();
-    for check in checks {
+    for deviation in verdicts {
         posture.total += 1;
-        match check.deviation(pod) {
+        match deviation {
             None => posture.passed += 1,
             Some(deviation) => posture.deviations.push(deviation),
         }
@@ -68,14 +93,25 @@ fn posture<'a>(checks: impl Iterator<Item = &'a Check>, pod: &PodSpec) -> Postur
 impl Check {
     /// The check's name and why `pod` does not pass; `None` if it passes.
     pub fn deviation(&self, pod: &PodSpec) -> Option<String> {
-        match (self.check)(pod) {
-            Verdict::Pass => None,
-            Verdict::Deviates { reason } => Some(format!("{}: {reason}", self.id)),
-        }
+        (self.check)(pod).of(self.id)
+    }
+}
+
+impl EndpointCheck {
+    /// The check's name and why `endpoint` does not pass; `None` if it passes.
+    pub fn deviation(&self, endpoint: &ValidatedEndpoint) -> Option<String> {
+        (self.check)(endpoint).of(self.id)
     }
 }
 
 impl Verdict {
+    fn of(self, id: &str) -> Option<String> {
+        match self {
+            Self::Pass => None,
+            Self::Deviates { reason } => Some(format!("{id}: {reason}")),
+        }
+    }
+
     fn pass_if(passes: bool, reason: &str) -> Self {
         if passes {
             Self::Pass

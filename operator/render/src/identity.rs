@@ -11,7 +11,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use sallyport_api::v1alpha1::{GATEWAY_PORT, SERVICE_PORT, SIDECAR_PORT};
+use sallyport_api::v1alpha1::{GATEWAY_PORT, SIDECAR_PORT};
 
 pub(crate) fn service_account(endpoint: &ValidatedEndpoint, part: Part) -> ServiceAccount {
     ServiceAccount {
@@ -24,7 +24,7 @@ pub(crate) fn service_account(endpoint: &ValidatedEndpoint, part: Part) -> Servi
 /// Leads to the audit sidecars, or to the egress gateway, whose address the server is told literally.
 pub(crate) fn service(endpoint: &ValidatedEndpoint, part: Part) -> Service {
     let (name, number, target) = match part {
-        Part::Server => (containers::MCP_PORT_NAME, SERVICE_PORT, SIDECAR_PORT),
+        Part::Server => (containers::MCP_PORT_NAME, endpoint.service_port(), SIDECAR_PORT),
         Part::Gateway => (containers::PROXY_PORT_NAME, GATEWAY_PORT, GATEWAY_PORT),
     };
     Service {

@@ -5,6 +5,7 @@
 //! [`Children`]. Nothing here reads, writes or knows the time: equal input gives equal bytes.
 
 mod amounts;
+mod bridge;
 mod children;
 mod cidr;
 mod config;
@@ -17,6 +18,7 @@ mod footprint;
 mod gateway;
 pub mod hardening;
 mod identity;
+mod keys;
 mod metadata;
 mod namespace;
 mod policy_file;
@@ -43,7 +45,10 @@ use metadata::Part;
 
 /// Renders all children of one endpoint.
 pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
-    let policy = policy_file::policy_file(endpoint).to_string();
+    let file = policy_file::policy_file(endpoint);
+    let policy = file.to_string();
+    // A new generation alone is no reason for new pods: they read the file again.
+    let lasting = sallyport_policy::PolicyFile { generation: 0, ..file }.to_string();
     Children::prepared(
         identity::service_account(endpoint, Part::Server),
         config::config_map(endpoint, Part::Server, sallyport_policy::FILE_NAME, &policy),
@@ -51,6 +56,6 @@ pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
         identity::pod_disruption_budget(endpoint, Part::Server),
         identity::service(endpoint, Part::Server),
         gateway::children(endpoint),
-        workload::deployment(endpoint, &policy),
+        workload::deployment(endpoint, &lasting),
     )
 }

@@ -1,9 +1,9 @@
 //! The policy file that the audit sidecar reads.
 
-use crate::ValidatedEndpoint;
-use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
+use crate::{ValidatedEndpoint, endpoint::ServerTransport, gateway};
+use sallyport_api::v1alpha1::{NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT};
 use sallyport_policy::{
-    ArgumentsMode, AuditPolicy, EndpointIdentity, Listen, PolicyFile, Upstream,
+    Authentication, EndpointIdentity, Listen, PolicyFile, Sealing, Upstream,
     enforcement::{Enforcement, EnforcementMode},
 };
 
@@ -13,21 +13,46 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
         name: endpoint.name.clone(),
         uid: endpoint.uid.clone(),
     };
-    let listen = Listen::new(SIDECAR_PORT, SIDECAR_ADMIN_PORT);
-    let upstream = Upstream::port(endpoint.server.port, endpoint.server.path.clone());
+    let calls = &endpoint.calls;
+    let listen = Listen {
+        tls: calls.tls.clone(),
+        ..Listen::new(SIDECAR_PORT, SIDECAR_ADMIN_PORT)
+    };
     PolicyFile {
+        generation: endpoint.generation,
         hosts: hosts(endpoint),
-        audit: AuditPolicy {
-            arguments: match endpoint.audit_arguments {
-                AuditArguments::Digest => ArgumentsMode::Digest,
-                AuditArguments::Redacted => ArgumentsMode::Redacted,
-                AuditArguments::Full => ArgumentsMode::Full,
-            },
-            ..AuditPolicy::default()
+        origins: endpoint.origins.clone(),
+        authentication: authentication(endpoint),
+        extensions: calls.extensions.clone(),
+        authorization: calls.authorization.clone(),
+        tools: calls.tools.clone(),
+        confirmation: calls.confirmation.clone(),
+        sealing: Sealing {
+            peer_port: endpoint.has_peers().then_some(SIDECAR_PEER_PORT),
+            ..calls.sealing.clone()
         },
+        limits: calls.limits.clone(),
+        audit: calls.audit.clone(),
         enforcement: enforcement(endpoint),
-        ..PolicyFile::open(identity, listen, upstream)
+        ..PolicyFile::closed(identity, listen, upstream(endpoint))
     }
+}
+
+fn upstream(endpoint: &ValidatedEndpoint) -> Upstream {
+    let path = endpoint.server.path.clone();
+    match endpoint.server.transport {
+        ServerTransport::Http { port } => Upstream::port(port, path),
+        ServerTransport::Stdio(_) => Upstream::socket(crate::bridge::SOCKET, path),
+    }
+}
+
+/// Issuers of tokens are reached through the egress gateway.
+fn authentication(endpoint: &ValidatedEndpoint) -> Authentication {
+    let mut authentication = endpoint.calls.authentication.clone();
+    if let Some(oauth) = &mut authentication.oauth {
+        oauth.egress_proxy = gateway::proxy_url(endpoint);
+    }
+    authentication
 }
 
 fn enforcement(endpoint: &ValidatedEndpoint) -> Enforcement {
@@ -43,7 +68,7 @@ fn enforcement(endpoint: &ValidatedEndpoint) -> Enforcement {
     }
 }
 
-/// Every name of the Service, and the loopback names that `kubectl port-forward` is used with.
+/// Every name of the Service, the loopback names that `kubectl port-forward` is used with, and the host of the URL outside.
 fn hosts(endpoint: &ValidatedEndpoint) -> Vec<String> {
     let ValidatedEndpoint {
         name,
@@ -51,7 +76,7 @@ fn hosts(endpoint: &ValidatedEndpoint) -> Vec<String> {
         settings,
         ..
     } = endpoint;
-    vec![
+    let own = [
         name.clone(),
         format!("{name}.{namespace}"),
         format!("{name}.{namespace}.svc"),
@@ -59,5 +84,6 @@ fn hosts(endpoint: &ValidatedEndpoint) -> Vec<String> {
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),
         "[::1]".to_owned(),
-    ]
+    ];
+    own.into_iter().chain(endpoint.external_host.clone()).collect()
 }

@@ -55,12 +55,86 @@ pub(crate) fn is_absolute_dir(text: &str) -> bool {
 
 /// The path of a URL without query, '..' or '//'.
 pub(crate) fn is_url_path(text: &str) -> bool {
+    is_url_path_of(text, 256)
+}
+
+/// As [`is_url_path`], of at most `longest` bytes.
+pub(crate) fn is_url_path_of(text: &str, longest: usize) -> bool {
+    let parts = text.len() <= longest && text.starts_with('/');
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    text.len() <= 256
-        && text.starts_with('/')
+    parts
         && text.bytes().all(allowed)
         && !text.contains("//")
         && text.split('/').all(|part| !matches!(part, "." | ".."))
+}
+
+/// The parts of an http or https URL without user, query and fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Url<'a> {
+    /// Whether it is https.
+    pub tls: bool,
+    /// Host name or IPv4 address in lower case, or IPv6 address without its brackets.
+    pub host: &'a str,
+    /// Port, if it is written.
+    pub port: Option<u16>,
+    /// Everything from the first '/' on; empty if there is none.
+    pub path: &'a str,
+    authority: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Host and port as they are written.
+    pub fn authority(&self) -> &'a str {
+        self.authority
+    }
+}
+
+/// Reads `https://host[:port][/path]`; `None` if it has any other part, or a host in upper case.
+pub(crate) fn url(text: &str) -> Option<Url<'_>> {
+    let (tls, rest) = match text.strip_prefix("https://") {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix("http://")?),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, port.strip_prefix(':').or((!port.is_empty()).then_some("")))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let port = match port {
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(port.parse().ok().filter(|port| *port > 0)?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte);
+    let clean = !host.is_empty() && host.bytes().all(plain) && text.len() <= 512;
+    let printable = |byte: u8| byte.is_ascii_graphic() && !b"?#\\\"<>@".contains(&byte);
+    (clean && path.bytes().all(printable)).then_some(Url {
+        tls,
+        host,
+        port,
+        path,
+        authority,
+    })
+}
+
+/// An https URL that names an authorization server.
+pub(crate) fn is_https_url(text: &str) -> bool {
+    url(text).is_some_and(|url| url.tls)
+}
+
+/// The key of a Secret or ConfigMap.
+pub(crate) fn is_data_key(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.len() <= 253 && text.bytes().all(allowed) && !matches!(text, "." | "..")
 }
 
 /// Name of an environment variable that every shell can read.
@@ -127,6 +201,35 @@ mod tests {
             &format!("a@sha256:{}", "A".repeat(64)),
         ] {
             assert!(!is_pinned_image(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_a_host_and_nothing_that_hides() {
+        let read = |text| url(text).map(|url| (url.tls, url.host, url.port, url.path));
+        assert_eq!(read("https://a.example/b"), Some((true, "a.example", None, "/b")));
+        assert_eq!(read("http://10.0.0.1:4318"), Some((false, "10.0.0.1", Some(4318), "")));
+        assert_eq!(
+            read("http://[2001:db8::1]:1/"),
+            Some((false, "2001:db8::1", Some(1), "/"))
+        );
+        for text in [
+            "",
+            "a.example",
+            "ftp://a.example",
+            "https://",
+            "https://A.example",
+            "https://a.example:0",
+            "https://a.example:",
+            "https://a.example:99999",
+            "https://a@b.example",
+            "https://a.example?b",
+            "https://a.example/b#c",
+            "https://a.example/b c",
+            "https://[::1]x",
+            "https://[a.example]",
+        ] {
+            assert_eq!(url(text), None, "{text}");
         }
     }
 

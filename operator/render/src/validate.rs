@@ -4,6 +4,8 @@
 //! cluster may be older than the operator, because the command line has no API server to ask, and because only values
 //! that were parsed here can be rendered.
 
+mod callers;
+mod calls;
 mod egress;
 mod error;
 mod server;
@@ -13,12 +15,12 @@ pub use error::ValidateError;
 
 use crate::{
     ClassFact, CredentialFact, Facts, Settings, ValidatedEndpoint,
-    endpoint::{MountedCredential, Peer},
+    endpoint::{Calls, MountedCredential, Peer},
     syntax,
 };
 use sallyport_api::{
     McpEndpoint, McpEndpointClassSpec, labels,
-    v1alpha1::{Access, Credential, EgressDns, MatchLabels},
+    v1alpha1::{AccessPeer, Credential, CredentialSource, EgressDns, MatchLabels},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,22 +50,58 @@ pub fn validate(
         .ok()
         .filter(|replicas| (1..=MAX_REPLICAS).contains(replicas));
     let class = class(spec.class_name.as_deref(), &facts.class)?;
+    if let Some(most) = class.max_replicas.filter(|most| spec.replicas > *most) {
+        return Err(ValidateError::Ceiling {
+            field: "replicas",
+            value: i64::from(spec.replicas),
+            most: i64::from(most),
+        });
+    }
     if spec.egress.dns == EgressDns::ClusterDns && !class.egress.allow_cluster_dns {
         return Err(ValidateError::ClassDns);
     }
+    let forbidden = egress::forbidden(&facts.api_servers);
+    let callers = callers::callers(spec, &class, facts)?;
+    let recording = calls::recording(&spec.audit, &forbidden)?;
+    let (origins, external_host) = calls::outside(&spec.access)?;
+    let targets = callers.targets.into_iter().chain(recording.target);
     Ok(ValidatedEndpoint {
         name: name(present(&endpoint.metadata.name, "metadata.name")?)?,
         namespace: present(&endpoint.metadata.namespace, "metadata.namespace")?,
         uid: present(&endpoint.metadata.uid, "metadata.uid")?,
-        server: server::server(&spec.server)?,
+        generation: endpoint.metadata.generation.unwrap_or_default(),
+        server: server::server(&spec.server, &spec.credentials)?,
         credentials: credentials(&spec.credentials, &facts.credentials)?,
-        access: access(&spec.access)?,
-        gateway: egress::gateway(&spec.egress, facts),
-        egress: egress::rules(&spec.egress, &facts.api_servers)?,
+        access: peers("access.from", &spec.access.from)?,
+        scrapers: peers("access.scrapers", &spec.access.scrapers)?,
+        origins,
+        external_host,
+        calls: Calls {
+            declared: spec.authentication.is_some(),
+            authentication: callers.authentication,
+            tls: callers.tls,
+            authorization: calls::authorization(spec.authorization.as_ref())?,
+            tools: calls::tools(spec.tools.as_ref())?,
+            extensions: spec
+                .tools
+                .iter()
+                .flat_map(|tools| tools.extensions.iter().cloned())
+                .collect(),
+            confirmation: calls::confirmation(spec, &class)?,
+            sealing: callers.sealing,
+            limits: calls::limits(spec.limits.as_ref(), &class.limits)?,
+            audit: recording.policy,
+        },
+        keys: callers.keys,
+        bundles: callers.bundles.into_iter().chain(recording.bundle).collect(),
+        gateway: egress::gateway(spec, facts),
+        egress: egress::rules(&spec.egress, &forbidden)?
+            .into_iter()
+            .chain(targets)
+            .collect(),
         cluster_dns: spec.egress.dns == EgressDns::ClusterDns,
         network_enforcement: class.network_enforcement,
         canaries: facts.canaries.clone(),
-        audit_arguments: spec.audit.arguments,
         quota: spec.isolation.quota,
         replicas: replicas.ok_or(ValidateError::Replicas {
             replicas: spec.replicas,
@@ -111,13 +149,9 @@ fn credentials(
                 return Err(ValidateError::CredentialName { name: name.clone() });
             }
             unique("credentials[].name", name, &mut seen)?;
-            let sources = (&credential.from.sealed_secret, &credential.from.secret);
-            let ((Some(secret), None) | (None, Some(secret))) = sources else {
-                return Err(ValidateError::CredentialSource { name: name.clone() });
-            };
             Ok(MountedCredential {
                 name: name.clone(),
-                secret_name: secret_name(&secret.name)?,
+                secret_name: secret_of(name, &credential.from)?,
                 revision: match facts.get(name) {
                     Some(CredentialFact::Synced { revision }) => Some(revision.clone()),
                     _ => None,
@@ -127,23 +161,26 @@ fn credentials(
         .collect()
 }
 
-fn access(access: &Access) -> Result<Vec<Peer>, ValidateError> {
-    access
-        .from
+/// Name of the one Secret that `from` names; `name` is whose.
+fn secret_of(name: &str, from: &CredentialSource) -> Result<String, ValidateError> {
+    match (&from.sealed_secret, &from.secret) {
+        (Some(secret), None) | (None, Some(secret)) => secret_name(&secret.name),
+        _ => Err(ValidateError::CredentialSource { name: name.to_owned() }),
+    }
+}
+
+fn peers(list: &'static str, peers: &[AccessPeer]) -> Result<Vec<Peer>, ValidateError> {
+    peers
         .iter()
         .enumerate()
         .map(|(index, peer)| {
             let labels = |part: &Option<MatchLabels>, field: &str| {
                 part.as_ref()
-                    .map(|part| {
-                        label_map(&part.match_labels, || {
-                            format!("access.from[{index}].{field}.matchLabels")
-                        })
-                    })
+                    .map(|part| label_map(&part.match_labels, || format!("{list}[{index}].{field}.matchLabels")))
                     .transpose()
             };
             match (labels(&peer.namespace, "namespace")?, labels(&peer.pods, "pods")?) {
-                (None, None) => Err(ValidateError::AccessPeer { index }),
+                (None, None) => Err(ValidateError::AccessPeer { field: list, index }),
                 (None, Some(pods)) => Ok(Peer::Pods(pods)),
                 (Some(namespaces), None) => Ok(Peer::Namespaces(namespaces)),
                 (Some(namespaces), Some(pods)) => Ok(Peer::PodsInNamespaces { namespaces, pods }),

@@ -1,8 +1,9 @@
 //! Deployments and their pod templates: what all have, and the server's.
 
 use crate::{
-    ValidatedEndpoint, config,
+    ValidatedEndpoint, bridge, config,
     containers::{self, SERVER, SERVER_ID},
+    keys::{Bundle, Key},
     metadata::{self, Part},
 };
 use k8s_openapi::{
@@ -96,7 +97,9 @@ fn credentials_hash(endpoint: &ValidatedEndpoint) -> Option<String> {
     let revisions: Vec<_> = endpoint
         .credentials
         .iter()
-        .filter_map(|credential| Some(format!("{}={}\n", credential.name, credential.revision.as_ref()?)))
+        .map(|credential| (credential.name.as_str(), &credential.revision))
+        .chain(endpoint.keys.iter().map(|key| (key.field, &key.revision)))
+        .filter_map(|(name, revision)| Some(format!("{name}={}\n", revision.as_ref()?)))
         .collect();
     (!revisions.is_empty()).then(|| short_hash(revisions.concat().as_bytes()))
 }
@@ -131,7 +134,12 @@ fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
         image_pull_secrets: image_pull_secrets(endpoint),
         dns_policy: Some(dns_policy.to_owned()),
         dns_config,
-        init_containers: Some(vec![containers::guard(endpoint), containers::sidecar(endpoint)]),
+        init_containers: Some(
+            [containers::guard(endpoint), containers::sidecar(endpoint)]
+                .into_iter()
+                .chain(bridge::installer(endpoint))
+                .collect(),
+        ),
         containers: vec![containers::server(endpoint)],
         volumes: Some(volumes(endpoint)),
         ..hardened_pod(endpoint, Part::Server, SERVER_ID)
@@ -177,7 +185,13 @@ fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
         }),
         ..Volume::default()
     });
-    std::iter::once(policy).chain(writable).chain(credentials).collect()
+    std::iter::once(policy)
+        .chain(writable)
+        .chain(bridge::volumes(endpoint))
+        .chain(credentials)
+        .chain(endpoint.keys.iter().map(Key::volume))
+        .chain(endpoint.bundles.iter().map(Bundle::volume))
+        .collect()
 }
 
 /// Spreads the pods of one part over nodes and zones.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 /// Who may call the endpoint.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
 pub struct Access {
     /// Pods that may call, each entry adding to the others. Nobody, if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

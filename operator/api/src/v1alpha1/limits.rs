@@ -16,7 +16,7 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 8, max = 128))]
     pub json_depth: Option<i32>,
-    /// Largest answer in bytes that is not an event stream; a larger one is broken off. Default: 16777216 (16 MiB).
+    /// Largest answer in bytes that is not an event stream; a larger one is broken off. Default: 4194304 (4 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024, max = 268_435_456))]
     pub response_bytes: Option<i64>,

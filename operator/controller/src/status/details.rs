@@ -1,12 +1,12 @@
 //! The conditions that `Ready` sums up, each with its reason and message.
 
 use super::{Observed, Rollout};
-use crate::{credentials, enforcement::Enforcement};
+use crate::{credentials, enforcement::Enforcement, tools};
 use sallyport_api::{
     McpEndpointStatus,
     conditions::{self, Status, reasons, types},
     labels,
-    v1alpha1::{Credential, EgressMode, Posture},
+    v1alpha1::{EgressMode, NamedSecret, Posture},
 };
 use sallyport_render::{CredentialFact, Widening};
 
@@ -55,7 +55,34 @@ pub(super) fn of(rollout: &Rollout, closed: Closed, posture: Option<&Posture>, o
     .into_iter()
     .chain(hardened)
     .chain(widened)
+    .chain(observed.pinned.then(|| tools_pinned(observed)))
     .collect()
+}
+
+/// Whether every pinned tool is as pinned.
+fn tools_pinned(observed: &Observed<'_>) -> Detail {
+    let detail = |status: Status, reason, message: String| Detail::new(types::TOOLS_PINNED, status, reason, message);
+    match &observed.tools {
+        None => detail(
+            Status::Unknown,
+            reasons::TOOLS_UNSEEN,
+            "no audit sidecar has seen the server's tools yet; pinned ones are closed until then".to_owned(),
+        ),
+        Some(seen) if seen.drifted == 0 => detail(
+            Status::True,
+            reasons::AS_PINNED,
+            "every pinned tool is as pinned".to_owned(),
+        ),
+        Some(seen) => detail(
+            Status::False,
+            reasons::TOOLS_DRIFTED,
+            format!(
+                "tools are closed because their definitions are not as pinned: {}; look at what changed, then pin the digests of \
+                 status.tools under spec.tools.pins, or go back to the former image",
+                tools::closed(seen)
+            ),
+        ),
+    }
 }
 
 fn available(rollout: &Rollout) -> Detail {
@@ -72,7 +99,7 @@ fn credentials_ready(observed: &Observed<'_>) -> Detail {
     let synced = |message: &str| Detail::new(types::CREDENTIALS_READY, true, reasons::CREDENTIALS_SYNCED, message);
     match credential_problem(observed) {
         Some(problem) => Detail::new(types::CREDENTIALS_READY, false, problem.reason, problem.message),
-        None if observed.credentials.is_empty() => synced("the endpoint names no credentials"),
+        None if observed.secrets.is_empty() => synced("the endpoint names no credentials"),
         None => synced("all credentials are there"),
     }
 }
@@ -126,9 +153,9 @@ pub(super) struct Problem {
 
 /// The worst of the credentials: a failure before an absence before a delay.
 pub(super) fn credential_problem(observed: &Observed<'_>) -> Option<Problem> {
-    let problem = |credential: &Credential| {
-        let source = credentials::source(credential);
-        let (rank, reason, message) = match observed.facts.get(&credential.name)? {
+    let problem = |secret: &NamedSecret| {
+        let source = credentials::source(secret);
+        let (rank, reason, message) = match observed.facts.get(&secret.name)? {
             CredentialFact::Unwatched | CredentialFact::Synced { .. } => return None,
             CredentialFact::Failed { message } => (0, reasons::UNSEAL_FAILED, format!("{source}: {message}")),
             CredentialFact::Missing => (
@@ -136,7 +163,7 @@ pub(super) fn credential_problem(observed: &Observed<'_>) -> Option<Problem> {
                 reasons::CREDENTIAL_MISSING,
                 format!(
                     "{source} does not exist in this namespace; create it, or remove the credential {}",
-                    credential.name
+                    secret.name
                 ),
             ),
             CredentialFact::Pending => (
@@ -150,7 +177,7 @@ pub(super) fn credential_problem(observed: &Observed<'_>) -> Option<Problem> {
         Some((rank, Problem { reason, message }))
     };
     let worst = observed
-        .credentials
+        .secrets
         .iter()
         .filter_map(problem)
         .min_by_key(|(rank, _)| *rank);

@@ -382,6 +382,24 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
+        id: "one-writer",
+        title: "A directory that containers share is written by one of them alone",
+        source: "Sallyport",
+        check: |pod| {
+            let writers = |name: &String| {
+                let writing = |container: &&Container| {
+                    let mounts = container.volume_mounts.iter().flatten();
+                    mounts
+                        .into_iter()
+                        .any(|mount| mount.name == *name && mount.read_only != Some(true))
+                };
+                all(pod).filter(writing).count()
+            };
+            let shared = volumes(pod).filter(|volume| volume.empty_dir.is_some() && writers(&volume.name) > 1);
+            Verdict::none(shared.map(|volume| volume.name.clone()), "volumes with several writers")
+        },
+    },
+    Check {
         id: "guarded-start",
         title: "The guard runs to its end before anything else starts, so that nothing runs before the pod is closed",
         source: "Sallyport",

@@ -3,10 +3,13 @@
 use super::{ValidateError, label_map};
 use crate::{
     Facts, Network, cidr,
-    endpoint::{Destination, Gateway, Rule},
+    endpoint::{Destination, Gateway, Origin, Rule},
     syntax,
 };
-use sallyport_api::v1alpha1::{self as api, CANARY_PORT, Egress, EgressRule, ServiceDestination};
+use sallyport_api::{
+    McpEndpointSpec,
+    v1alpha1::{self as api, CANARY_PORT, Egress, EgressRule, ServiceDestination},
+};
 use sallyport_policy::egress::{EgressHostRule, EgressMode, HostPattern};
 use std::net::IpAddr;
 
@@ -51,29 +54,68 @@ const LOCAL_DOMAINS: &[&str] = &["svc", "local", "localhost", "arpa"];
 /// Name of a metadata service.
 const METADATA_HOST: &str = "metadata.google.internal";
 
-pub(super) fn rules(egress: &Egress, api_servers: &[IpAddr]) -> Result<Vec<Rule>, ValidateError> {
+/// Networks that nothing in the pod may reach: the fixed ones, and the Kubernetes API.
+pub(super) fn forbidden(api_servers: &[IpAddr]) -> Vec<Network> {
     let fixed = FORBIDDEN.iter().filter_map(|network| network.parse().ok());
-    let forbidden: Vec<Network> = fixed.chain(api_servers.iter().copied().map(Network::host)).collect();
+    fixed.chain(api_servers.iter().copied().map(Network::host)).collect()
+}
+
+pub(super) fn rules(egress: &Egress, forbidden: &[Network]) -> Result<Vec<Rule>, ValidateError> {
     let rule = |(index, rule)| {
-        let destination = destination(index, rule, &forbidden)?;
-        Ok(Rule { index, destination })
+        let origin = Origin::Allow(index);
+        let destination = destination(&origin, rule, forbidden)?;
+        Ok(Rule { origin, destination })
     };
     egress.allow.iter().enumerate().map(rule).collect()
 }
 
-pub(super) fn gateway(egress: &Egress, facts: &Facts) -> Option<Gateway> {
-    let mode = match egress.mode {
+/// The host of an https URL, which the audit sidecar reaches through the egress gateway.
+pub(super) fn https_target(origin: &Origin, text: &str) -> Result<Destination, ValidateError> {
+    let url = syntax::url(text).filter(|url| url.tls);
+    let url = url.ok_or_else(|| ValidateError::TargetUrl {
+        field: origin.to_string(),
+        url: text.to_owned(),
+    })?;
+    host(origin, url.host, &[i32::from(url.port.unwrap_or(HTTPS))])
+}
+
+/// The address of a URL, which the audit sidecar reaches directly: pods of the cluster, or an address outside of it.
+pub(super) fn address_target(
+    origin: &Origin,
+    text: &str,
+    pods: Option<&ServiceDestination>,
+    forbidden: &[Network],
+) -> Result<Destination, ValidateError> {
+    let parsed = syntax::url(text).and_then(|url| Some((url.host.parse::<IpAddr>().ok()?, url.port?)));
+    let (address, port) = parsed.ok_or_else(|| ValidateError::TargetAddress {
+        field: origin.to_string(),
+        url: text.to_owned(),
+    })?;
+    match pods {
+        Some(pods) => service(origin, pods),
+        None => network(
+            origin,
+            &Network::host(address).to_string(),
+            &[],
+            &[i32::from(port)],
+            forbidden,
+        ),
+    }
+}
+
+pub(super) fn gateway(spec: &McpEndpointSpec, facts: &Facts) -> Option<Gateway> {
+    let mode = match spec.egress.mode {
         api::EgressMode::Enforce => EgressMode::Enforce,
         api::EgressMode::Audit => EgressMode::Audit,
     };
-    egress.needs_gateway().then(|| Gateway {
+    spec.needs_gateway().then(|| Gateway {
         mode,
         address: facts.gateway_address,
         api_servers: facts.api_servers.clone(),
     })
 }
 
-fn destination(index: usize, rule: &EgressRule, forbidden: &[Network]) -> Result<Destination, ValidateError> {
+fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Result<Destination, ValidateError> {
     match rule {
         EgressRule {
             host: Some(pattern),
@@ -81,33 +123,36 @@ fn destination(index: usize, rule: &EgressRule, forbidden: &[Network]) -> Result
             except,
             ports,
             service: None,
-        } if except.is_empty() => host(index, pattern, ports),
+        } if except.is_empty() => host(origin, pattern, ports),
         EgressRule {
             host: None,
             cidr: Some(cidr),
             except,
             ports,
             service: None,
-        } => network(index, cidr, except, ports, forbidden),
+        } => network(origin, cidr, except, ports, forbidden),
         EgressRule {
             host: None,
             cidr: None,
             except,
             ports,
             service: Some(destination),
-        } if except.is_empty() && ports.is_empty() => service(index, destination),
-        _ => Err(ValidateError::EgressForm { index }),
+        } if except.is_empty() && ports.is_empty() => service(origin, destination),
+        _ => Err(ValidateError::EgressForm {
+            rule: origin.to_string(),
+        }),
     }
 }
 
-fn host(index: usize, text: &str, ports: &[i32]) -> Result<Destination, ValidateError> {
-    let host: HostPattern = text
-        .parse()
-        .map_err(|source| ValidateError::EgressHost { index, source })?;
+fn host(origin: &Origin, text: &str, ports: &[i32]) -> Result<Destination, ValidateError> {
+    let host: HostPattern = text.parse().map_err(|source| ValidateError::EgressHost {
+        rule: origin.to_string(),
+        source,
+    })?;
     let canonical = host.to_string();
     if canonical != text {
         return Err(ValidateError::EgressHostForm {
-            index,
+            rule: origin.to_string(),
             host: text.to_owned(),
             canonical,
         });
@@ -115,14 +160,14 @@ fn host(index: usize, text: &str, ports: &[i32]) -> Result<Destination, Validate
     let last = text.rsplit('.').next().unwrap_or_default();
     if LOCAL_DOMAINS.contains(&last) || text == METADATA_HOST {
         return Err(ValidateError::EgressLocalHost {
-            index,
+            rule: origin.to_string(),
             host: text.to_owned(),
         });
     }
     let ports = if ports.is_empty() {
         vec![HTTPS]
     } else {
-        open_ports(index, ports)?
+        open_ports(origin, ports)?
     };
     Ok(Destination::Host(EgressHostRule {
         host,
@@ -131,26 +176,28 @@ fn host(index: usize, text: &str, ports: &[i32]) -> Result<Destination, Validate
 }
 
 fn network(
-    index: usize,
+    origin: &Origin,
     cidr: &str,
     except: &[String],
     ports: &[i32],
     forbidden: &[Network],
 ) -> Result<Destination, ValidateError> {
     let parse = |text: &str| {
-        text.parse()
-            .map_err(|source| ValidateError::EgressNetwork { index, source })
+        text.parse().map_err(|source| ValidateError::EgressNetwork {
+            rule: origin.to_string(),
+            source,
+        })
     };
     let network: Network = parse(cidr)?;
     if network.prefix() < if network.is_ipv4() { 8 } else { 32 } {
         return Err(ValidateError::EgressTooWide {
-            index,
+            rule: origin.to_string(),
             cidr: cidr.to_owned(),
         });
     }
     if forbidden.iter().any(|closed| closed.contains(&network)) {
         return Err(ValidateError::EgressForbidden {
-            index,
+            rule: origin.to_string(),
             cidr: cidr.to_owned(),
         });
     }
@@ -163,7 +210,7 @@ fn network(
         let except = parse(text)?;
         if !network.contains(&except) || network == except {
             return Err(ValidateError::EgressExcept {
-                index,
+                rule: origin.to_string(),
                 except: text.clone(),
             });
         }
@@ -172,28 +219,30 @@ fn network(
     Ok(Destination::Network {
         network,
         except: cidr::outermost(cut),
-        ports: open_ports(index, ports)?,
+        ports: open_ports(origin, ports)?,
     })
 }
 
-fn service(index: usize, service: &ServiceDestination) -> Result<Destination, ValidateError> {
+fn service(origin: &Origin, service: &ServiceDestination) -> Result<Destination, ValidateError> {
     let namespace = &service.namespace;
     if !syntax::is_dns_label(namespace) || namespace == SYSTEM_NAMESPACE {
         return Err(ValidateError::EgressNamespace {
-            index,
+            rule: origin.to_string(),
             namespace: namespace.clone(),
         });
     }
     Ok(Destination::Service {
         namespace: namespace.clone(),
-        selector: label_map(&service.selector, || format!("egress.allow[{index}].service.selector"))?,
-        ports: open_ports(index, &service.ports)?,
+        selector: label_map(&service.selector, || format!("{origin}.service.selector"))?,
+        ports: open_ports(origin, &service.ports)?,
     })
 }
 
-fn open_ports(index: usize, ports: &[i32]) -> Result<Vec<u16>, ValidateError> {
+fn open_ports(origin: &Origin, ports: &[i32]) -> Result<Vec<u16>, ValidateError> {
     if ports.is_empty() {
-        return Err(ValidateError::EgressPorts { index });
+        return Err(ValidateError::EgressPorts {
+            rule: origin.to_string(),
+        });
     }
     let mut open = ports
         .iter()
@@ -201,7 +250,10 @@ fn open_ports(index: usize, ports: &[i32]) -> Result<Vec<u16>, ValidateError> {
             let valid = u16::try_from(port)
                 .ok()
                 .filter(|port| *port > 0 && !FORBIDDEN_PORTS.contains(port));
-            valid.ok_or(ValidateError::EgressPort { index, port })
+            valid.ok_or(ValidateError::EgressPort {
+                rule: origin.to_string(),
+                port,
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     open.sort_unstable();

@@ -61,17 +61,37 @@ pub enum ValidateError {
     /// The command's program has no name.
     #[error("server.command[0] must name the program to run")]
     Command,
-    /// There is no transport.
-    #[error("server.transport needs http: {{port: ..., path: /mcp}}")]
-    Transport,
-    /// There is no bridge for stdio servers.
+    /// There is no transport, or two.
     #[error(
-        "server.transport.stdio is not available yet: this version has no bridge for stdio servers; run the server with its Streamable HTTP transport and write http: {{port: ..., path: /mcp}}"
+        "server.transport needs exactly one of http and stdio, as in http: {{port: 3001, path: /mcp}} or stdio: {{}}"
     )]
-    Stdio,
+    Transport,
+    /// The bridge does not know what to run.
+    #[error(
+        "server.command is needed with transport.stdio: the bridge runs the server, and the image's entry point is known only once it is pulled; write the program and its arguments, as in command: [node, /app/index.js, stdio]"
+    )]
+    StdioCommand,
+    /// A variable comes from a credential that the endpoint does not name.
+    #[error(
+        "server.transport.stdio.environmentFrom {variable:?}: credential {credential:?} must be the name of one of spec.credentials"
+    )]
+    EnvironmentCredential {
+        /// The variable.
+        variable: String,
+        /// The credential.
+        credential: String,
+    },
+    /// A variable that is no token.
+    #[error(
+        "server.transport.stdio.environmentFrom {name:?} is a variable that steers how the server runs, not a token; write it literally under server.env if it is yours to set, or choose another name"
+    )]
+    EnvironmentReserved {
+        /// The variable.
+        name: String,
+    },
     /// The port is privileged or the sidecar's.
     #[error(
-        "server.transport.http.port {port} must be 1024 or above and not 15080 or 15090, which belong to the audit sidecar"
+        "server.transport.http.port {port} must be 1024 or above and not 15080, 15081 or 15090, which belong to the audit sidecar"
     )]
     Port {
         /// The port.
@@ -79,7 +99,7 @@ pub enum ValidateError {
     },
     /// The path is not one.
     #[error(
-        "server.transport.http.path {path:?} must start with '/' and hold only letters, digits and -._~/, without '..' or '//'; as in /mcp"
+        "server.transport path {path:?} must start with '/' and hold only letters, digits and -._~/, without '..' or '//'; as in /mcp"
     )]
     Path {
         /// The path.
@@ -162,12 +182,26 @@ pub enum ValidateError {
         /// The name.
         name: String,
     },
-    /// A credential has no source, or two.
+    /// A credential or key has no source, or two.
     #[error(
-        "credentials {name:?}: from needs exactly one of sealedSecret and secret, as in from: {{sealedSecret: {{name: upstream-token}}}}"
+        "{name}: from needs exactly one of sealedSecret and secret, as in from: {{sealedSecret: {{name: upstream-token}}}}"
     )]
     CredentialSource {
-        /// The credential's name.
+        /// The credential's name, or the key's field.
+        name: String,
+    },
+    /// A key of a Secret or ConfigMap is not one.
+    #[error("{field}: {key:?} is no key of a Secret or ConfigMap: write letters, digits and -._, as in keys.json")]
+    DataKey {
+        /// The field.
+        field: String,
+        /// The key.
+        key: String,
+    },
+    /// The name of a ConfigMap is not one.
+    #[error("the name of a ConfigMap is a-z, 0-9, '-' and '.', as in corporate-ca; not {name:?}")]
+    ConfigMapName {
+        /// The name.
         name: String,
     },
     /// The name of a secret is not one.
@@ -177,8 +211,10 @@ pub enum ValidateError {
         name: String,
     },
     /// A peer selects nothing.
-    #[error("access.from[{index}] needs namespace, pods or both, as in namespace: {{matchLabels: {{team: agents}}}}")]
+    #[error("{field}[{index}] needs namespace, pods or both, as in namespace: {{matchLabels: {{team: agents}}}}")]
     AccessPeer {
+        /// The field.
+        field: &'static str,
         /// Position in the list.
         index: usize,
     },
@@ -189,20 +225,20 @@ pub enum ValidateError {
         field: String,
     },
     /// A host is not a name, or one that is never open.
-    #[error("egress.allow[{index}].host: {source}")]
+    #[error("{rule}.host: {source}")]
     EgressHost {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// What is wrong with it.
         source: ParseHostError,
     },
     /// A host is not written as it is compared.
     #[error(
-        "egress.allow[{index}].host {host:?} must be in lower case and without a trailing dot, international names in their xn-- form: write {canonical}"
+        "{rule}.host {host:?} must be in lower case and without a trailing dot, international names in their xn-- form: write {canonical}"
     )]
     EgressHostForm {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The host.
         host: String,
         /// As it is compared.
@@ -210,85 +246,216 @@ pub enum ValidateError {
     },
     /// A host of this cluster.
     #[error(
-        "egress.allow[{index}].host {host:?} must not be a name of this cluster, of this host or of a metadata service; for pods write service: {{namespace: ..., selector: ..., ports: [...]}}"
+        "{rule}.host {host:?} must not be a name of this cluster, of this host or of a metadata service; for pods write service: {{namespace: ..., selector: ..., ports: [...]}}"
     )]
     EgressLocalHost {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The host.
         host: String,
     },
     /// A destination has no form, or two.
     #[error(
-        "egress.allow[{index}] needs exactly one of host, cidr and service; ports beside host and cidr alone, except beside cidr alone; as in {{host: api.example.com}} or {{cidr: 203.0.113.10/32, ports: [443]}}"
+        "{rule} needs exactly one of host, cidr and service; ports beside host and cidr alone, except beside cidr alone; as in {{host: api.example.com}} or {{cidr: 203.0.113.10/32, ports: [443]}}"
     )]
     EgressForm {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
     },
     /// A destination has no ports.
-    #[error("egress.allow[{index}] needs ports, as in ports: [443]")]
+    #[error("{rule} needs ports, as in ports: [443]")]
     EgressPorts {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
     },
     /// A port is never open.
     #[error(
-        "egress.allow[{index}] port {port}: ports are 1 to 65535; 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove it"
+        "{rule} port {port}: ports are 1 to 65535; 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove it"
     )]
     EgressPort {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The port.
         port: i32,
     },
     /// A network is not one.
-    #[error("egress.allow[{index}]: {source}")]
+    #[error("{rule}: {source}")]
     EgressNetwork {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// What is wrong with it.
         source: ParseNetworkError,
     },
     /// A network is too wide to have been thought through.
     #[error(
-        "egress.allow[{index}].cidr {cidr} is too wide: write the networks that the server needs, at least /8 for IPv4 and /32 for IPv6"
+        "{rule}.cidr {cidr} is too wide: write the networks that the server needs, at least /8 for IPv4 and /32 for IPv6"
     )]
     EgressTooWide {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The network.
         cidr: String,
     },
     /// A network that no server may reach.
     #[error(
-        "egress.allow[{index}].cidr {cidr} names loopback, link-local, multicast, the Kubernetes API or a cloud's metadata service, which no server may reach; remove it"
+        "{rule}.cidr {cidr} names loopback, link-local, multicast, the Kubernetes API or a cloud's metadata service, which no server may reach; remove it"
     )]
     EgressForbidden {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The network.
         cidr: String,
     },
     /// An exception is not inside its network.
-    #[error(
-        "egress.allow[{index}].except {except} must lie inside cidr, as in cidr: 10.0.0.0/8 with except: [10.1.0.0/16]"
-    )]
+    #[error("{rule}.except {except} must lie inside cidr, as in cidr: 10.0.0.0/8 with except: [10.1.0.0/16]")]
     EgressExcept {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The exception.
         except: String,
     },
     /// A namespace that no server may reach, or none.
-    #[error(
-        "egress.allow[{index}].service.namespace {namespace:?} must be the name of a namespace other than kube-system"
-    )]
+    #[error("{rule}.service.namespace {namespace:?} must be the name of a namespace other than kube-system")]
     EgressNamespace {
-        /// Position in the list.
-        index: usize,
+        /// Which field opens it.
+        rule: String,
         /// The namespace.
         namespace: String,
+    },
+    /// Nothing says who may call.
+    #[error(
+        "authentication needs apiKeys, oauth or clientCertificates; or write anonymous: true, if the network alone shall decide who may call"
+    )]
+    AuthenticationMethod,
+    /// The class wants callers to be known.
+    #[error(
+        "callers without a credential are not allowed by the endpoint's class: write authentication with apiKeys, oauth or clientCertificates and without anonymous, or ask the platform's administrators for a class with allowAnonymous: true"
+    )]
+    ClassAnonymous,
+    /// Certificates are shown in the TLS handshake.
+    #[error(
+        "authentication.clientCertificates needs tls: callers show their certificates in the TLS handshake; write tls: {{from: {{sealedSecret: {{name: ...}}}}}}"
+    )]
+    CertificatesWithoutTls,
+    /// The resource is not the endpoint's URL.
+    #[error(
+        "authentication.oauth.resource {resource:?} must be the URL that clients call: https, host in lower case, the endpoint's path, no query, as in https://mcp.example.com/mcp; http for a host of this cluster alone"
+    )]
+    Resource {
+        /// What was written.
+        resource: String,
+    },
+    /// A scope that clients cannot be told of.
+    #[error(
+        "authentication.oauth.scopesSupported {scope:?}: names of scopes have no white space, quotes, '*' and '\\', and offline_access is not the endpoint's to give"
+    )]
+    ScopeSupported {
+        /// The scope.
+        scope: String,
+    },
+    /// Nobody issues tokens.
+    #[error("authentication.oauth.issuers names no authorization server: name one whose tokens are taken")]
+    Issuers,
+    /// Several issuers would see each other's tokens.
+    #[error(
+        "authentication.oauth.issuers: at most one issuer may use introspection, since a token without a readable issuer would be shown to all of them; verify the tokens of the others by jwks"
+    )]
+    Introspections,
+    /// An issuer is not a URL.
+    #[error(
+        "authentication.oauth.issuers[].issuer {issuer:?} must be the authorization server's https URL without query, as in https://login.example.com/"
+    )]
+    Issuer {
+        /// What was written.
+        issuer: String,
+    },
+    /// An issuer's tokens can be verified in no way, or in two.
+    #[error(
+        "authentication.oauth.issuers {issuer:?} needs exactly one of jwks and introspection, as in jwks: {{url: https://login.example.com/jwks.json}}"
+    )]
+    IssuerForm {
+        /// The issuer.
+        issuer: String,
+    },
+    /// What the sidecar asks is not an https URL.
+    #[error(
+        "{field}: {url:?} must be an https URL with a host name in lower case, as in https://login.example.com/jwks.json"
+    )]
+    TargetUrl {
+        /// The field.
+        field: String,
+        /// The URL.
+        url: String,
+    },
+    /// What the sidecar reaches directly has no address.
+    #[error(
+        "{field}: {url:?} must be http or https with an address and a port, as in http://10.96.12.34:4318: the pod has no resolver, so write the address of the Service"
+    )]
+    TargetAddress {
+        /// The field.
+        field: String,
+        /// The URL.
+        url: String,
+    },
+    /// Replicas share no keys.
+    #[error(
+        "sealing is needed with several replicas and authentication or confirmation: sessions and confirmations belong to one caller on every replica, so the replicas share keys; write sealing: {{from: {{sealedSecret: {{name: ...}}}}}}, or replicas: 1"
+    )]
+    SealingMissing,
+    /// No rules.
+    #[error("authorization.rules is empty, which would deny everything: write a rule, or leave authorization out")]
+    Rules,
+    /// The policy's own types refuse it.
+    #[error("{field}: {message}")]
+    Policy {
+        /// The field.
+        field: &'static str,
+        /// What is wrong, and what to write.
+        message: String,
+    },
+    /// Tools are named and excluded at once.
+    #[error("confirmation.tools adds to the destructive tools; with destructive: false leave it out")]
+    ConfirmedTools,
+    /// The class wants people to confirm.
+    #[error(
+        "confirmation.legacy: Token is not allowed by the endpoint's class, since no person needs to have seen what is confirmed: write legacy: Deny, or ask the platform's administrators for a class with allowTokenConfirmation: true"
+    )]
+    ClassToken,
+    /// A number is out of bounds.
+    #[error("{field} {value} is out of bounds: see `kubectl explain mcpendpoint.spec.{field}`")]
+    Limit {
+        /// The field.
+        field: &'static str,
+        /// The number.
+        value: i64,
+    },
+    /// The class allows less.
+    #[error(
+        "{field} {value} is more than the endpoint's class allows: write {most} at most, or ask the platform's administrators for a class with a higher ceiling"
+    )]
+    Ceiling {
+        /// The field.
+        field: &'static str,
+        /// What was written.
+        value: i64,
+        /// What the class allows.
+        most: i64,
+    },
+    /// An origin is not one.
+    #[error(
+        "access.origins {origin:?} must be an origin as browsers send it: https, host in lower case, no path, as in https://app.example.com; http for localhost alone"
+    )]
+    Origin {
+        /// The origin.
+        origin: String,
+    },
+    /// The external URL is not one.
+    #[error(
+        "access.externalUrl {url:?} must be a URL with the host in lower case and without query, as in https://mcp.example.com/mcp"
+    )]
+    ExternalUrl {
+        /// The URL.
+        url: String,
     },
     /// The number of pods is out of bounds.
     #[error("replicas {replicas} must be from 1 to 20")]

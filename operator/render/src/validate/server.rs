@@ -3,15 +3,16 @@
 use super::{ValidateError, secret_name, unique};
 use crate::{
     Amounts,
-    endpoint::Server,
+    containers::CREDENTIALS_PATH,
+    endpoint::{Server, ServerTransport, Stdio},
     syntax,
     writable::{self, WritableDir},
 };
 use sallyport_api::{
     quantity::Amount,
     v1alpha1::{
-        self as api, HttpTransport, Resources, SIDECAR_ADMIN_PORT, SIDECAR_PORT, Transport, Writable, WritablePath,
-        WritablePreset,
+        self as api, Credential, Resources, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, StdioTransport,
+        Writable, WritablePath, WritablePreset,
     },
 };
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ const SYSTEM_PATHS: &[&str] = &[
     "/var/run",
     "/var/lib",
     "/var/cache/sallyport",
+    "/sallyport",
     "/tmp",
 ];
 
@@ -66,7 +68,10 @@ const SECRET_WORDS: &[&str] = &[
     "CREDENTIALS",
 ];
 
-pub(super) fn server(server: &api::Server) -> Result<Server, ValidateError> {
+/// Variables that steer how a program runs, beside those that are reserved: a file of a credential must not decide that.
+const STEERING_ENV: &[&str] = &["PATH", "HOME", "TMPDIR", "NODE_OPTIONS", "PYTHONPATH"];
+
+pub(super) fn server(server: &api::Server, credentials: &[Credential]) -> Result<Server, ValidateError> {
     if !syntax::is_pinned_image(&server.image) {
         return Err(ValidateError::Image {
             image: server.image.clone(),
@@ -75,7 +80,7 @@ pub(super) fn server(server: &api::Server) -> Result<Server, ValidateError> {
     if server.command.first().is_some_and(String::is_empty) {
         return Err(ValidateError::Command);
     }
-    let HttpTransport { port, path } = transport(&server.transport)?;
+    let (transport, path) = transport(server, credentials)?;
     Ok(Server {
         image: server.image.clone(),
         image_pull_secrets: server
@@ -85,28 +90,73 @@ pub(super) fn server(server: &api::Server) -> Result<Server, ValidateError> {
             .collect::<Result<_, _>>()?,
         command: server.command.clone(),
         args: server.args.clone(),
-        port: *port,
-        path: path.clone(),
+        transport,
+        path,
         writable: writable(&server.writable)?,
         amounts: amounts(&server.resources)?,
         env: env(server)?,
     })
 }
 
-fn transport(transport: &Transport) -> Result<&HttpTransport, ValidateError> {
-    if transport.stdio.is_some() {
-        return Err(ValidateError::Stdio);
+fn transport(server: &api::Server, credentials: &[Credential]) -> Result<(ServerTransport, String), ValidateError> {
+    let (transport, path) = match (&server.transport.http, &server.transport.stdio) {
+        (Some(http), None) => {
+            if http.port < 1024 || [SIDECAR_PORT, SIDECAR_PEER_PORT, SIDECAR_ADMIN_PORT].contains(&http.port) {
+                return Err(ValidateError::Port { port: http.port });
+            }
+            (ServerTransport::Http { port: http.port }, &http.path)
+        }
+        (None, Some(stdio)) => {
+            if server.command.is_empty() {
+                return Err(ValidateError::StdioCommand);
+            }
+            let environment = environment(stdio, server, credentials)?;
+            let sessions = stdio.sessions;
+            (ServerTransport::Stdio(Stdio { sessions, environment }), &stdio.path)
+        }
+        _ => return Err(ValidateError::Transport),
+    };
+    if !syntax::is_url_path(path) {
+        return Err(ValidateError::Path { path: path.clone() });
     }
-    let http = transport.http.as_ref().ok_or(ValidateError::Transport)?;
-    if http.port < 1024 || [SIDECAR_PORT, SIDECAR_ADMIN_PORT].contains(&http.port) {
-        return Err(ValidateError::Port { port: http.port });
-    }
-    if !syntax::is_url_path(&http.path) {
-        return Err(ValidateError::Path {
-            path: http.path.clone(),
-        });
-    }
-    Ok(http)
+    Ok((transport, path.clone()))
+}
+
+/// Variables that the bridge sets, each with the file of a credential that holds its value.
+fn environment(
+    stdio: &StdioTransport,
+    server: &api::Server,
+    credentials: &[Credential],
+) -> Result<Vec<(String, String)>, ValidateError> {
+    let mut seen: BTreeSet<_> = server.env.iter().map(|variable| variable.name.as_str()).collect();
+    let variables = stdio.environment_from.iter().map(|variable| {
+        let name = &variable.name;
+        unique("server.transport.stdio.environmentFrom[].name", name, &mut seen)?;
+        if !syntax::is_env_name(name) {
+            return Err(ValidateError::EnvName { name: name.clone() });
+        }
+        if is_reserved(name) || STEERING_ENV.contains(&name.to_ascii_uppercase().as_str()) {
+            return Err(ValidateError::EnvironmentReserved { name: name.clone() });
+        }
+        if !credentials
+            .iter()
+            .any(|credential| credential.name == variable.credential)
+        {
+            return Err(ValidateError::EnvironmentCredential {
+                variable: name.clone(),
+                credential: variable.credential.clone(),
+            });
+        }
+        if !syntax::is_data_key(&variable.key) {
+            return Err(ValidateError::DataKey {
+                field: "server.transport.stdio.environmentFrom[].key".to_owned(),
+                key: variable.key.clone(),
+            });
+        }
+        let file = format!("{CREDENTIALS_PATH}/{}/{}", variable.credential, variable.key);
+        Ok((name.clone(), file))
+    });
+    variables.collect()
 }
 
 /// Presets in their own order, then the user's paths sorted: what comes from a set must not depend on its order.

@@ -212,6 +212,11 @@ fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
             json!({"name": "other", "secret": {"secretName": "a"}}),
         ),
         ("secret-in-one-container", "*", json!([secret(0o440), mount("other")])),
+        (
+            "one-writer",
+            "*",
+            json!([{"name": "other", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "other", "mountPath": "/other"}]),
+        ),
         ("guarded-start", "/initContainers/0/restartPolicy", json!("Always")),
         ("audited-entrance", "/initContainers/1/restartPolicy", Value::Null),
         (
@@ -282,6 +287,29 @@ fn every_check_has_a_pod_that_fails_it() {
 }
 
 #[test]
+fn an_endpoint_that_does_not_ask_who_calls_deviates_and_one_that_does_passes() {
+    let judged = |authentication: Option<Value>| {
+        let mut object = minimal();
+        if let Some(authentication) = authentication {
+            object["spec"]["authentication"] = authentication;
+        }
+        let endpoint = validate(&endpoint(object), &settings(), &facts()).unwrap();
+        let pod = render(&endpoint).deployment.spec.unwrap().template.spec.unwrap();
+        hardening::judge_endpoint(&endpoint, &pod)
+    };
+    let absent = judged(None);
+    assert_eq!(absent.total - absent.passed, 1);
+    assert_eq!(
+        absent.deviations,
+        ["callers-known: authentication is absent, so whoever reaches the endpoint may call"]
+    );
+    let anonymous = judged(Some(json!({"anonymous": true}))).deviations;
+    assert!(anonymous[0].contains("anonymous: true"), "{anonymous:?}");
+    let keys = json!({"apiKeys": {"from": {"sealedSecret": {"name": "keys"}}}});
+    assert_eq!(judged(Some(keys)).deviations, Vec::<String>::new());
+}
+
+#[test]
 fn the_posture_counts_and_gives_reasons() {
     let posture = judged(&spoilt("/hostNetwork", json!(true)));
     assert_eq!(posture.total - posture.passed, 1);
@@ -300,7 +328,7 @@ fn pod() -> Value {
 fn spoilt(pointer: &str, value: Value) -> Value {
     let mut pod = pod();
     if pointer == "*" {
-        // One secret in both containers.
+        // One volume in two containers.
         pod["volumes"].as_array_mut().unwrap().push(value[0].clone());
         pod["initContainers"][0]["volumeMounts"]
             .as_array_mut()
