@@ -12,3 +12,4 @@ mod escape;
 mod kstatus;
 mod quota;
 mod rollout;
+mod stdio;
