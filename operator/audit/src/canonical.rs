@@ -4,6 +4,7 @@
 //! that of integers.
 
 use serde_json::{Map, Value};
+use std::fmt::Write as _;
 
 /// `object` in its one text: no white space, keys in the order of their UTF-16 code units, the shortest escapes.
 pub fn text(object: &Map<String, Value>) -> String {
@@ -60,7 +61,10 @@ fn write_string(text: &mut String, string: &str) {
             '\n' => text.push_str("\\n"),
             '\u{c}' => text.push_str("\\f"),
             '\r' => text.push_str("\\r"),
-            control if control < ' ' => text.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control if control < ' ' => {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{:04x}", u32::from(control));
+            }
             other => text.push(other),
         }
     }
@@ -87,7 +91,15 @@ mod tests {
             .collect();
         assert_eq!(
             order,
-            ["Carriage Return", "One", "Control", "o", "Euro Sign", "Smiley", "Hebrew"]
+            [
+                "Carriage Return",
+                "One",
+                "Control",
+                "o",
+                "Euro Sign",
+                "Smiley",
+                "Hebrew"
+            ]
         );
     }
 

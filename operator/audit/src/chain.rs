@@ -68,7 +68,7 @@ pub struct Chain {
 /// A line's place in its chain.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Link {
+pub struct Place {
     /// Which chain.
     pub id: ChainId,
     /// Number of the line in it.
@@ -81,7 +81,7 @@ pub struct Link {
 
 /// A line that says of itself what does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
+pub enum PlaceError {
     /// It has no place in a chain.
     #[error("it has no place in a chain")]
     Unchained,
@@ -102,12 +102,12 @@ impl Chain {
 
     /// Appends `record` and returns its line, without a line feed.
     pub fn append(&mut self, mut record: Map<String, Value>) -> String {
-        let link = json!({"id": self.id.as_str(), "seq": self.next, "prev": self.head});
-        holder(&mut record, |holder| holder.insert(CHAIN.to_owned(), link));
+        let place = json!({"id": self.id.as_str(), "seq": self.next, "prev": self.head});
+        holder(&mut record, |holder| holder.insert(CHAIN.to_owned(), place));
         let hash = hex_digest(canonical::text(&record).as_bytes());
         holder(&mut record, |holder| {
-            if let Some(link) = holder.get_mut(CHAIN).and_then(Value::as_object_mut) {
-                link.insert("hash".to_owned(), Value::String(hash.clone()));
+            if let Some(place) = holder.get_mut(CHAIN).and_then(Value::as_object_mut) {
+                place.insert("hash".to_owned(), Value::String(hash.clone()));
             }
         });
         self.next += 1;
@@ -135,20 +135,20 @@ impl Chain {
 ///
 /// # Errors
 ///
-/// See [`LinkError`].
-pub fn check(mut line: Map<String, Value>) -> Result<Link, LinkError> {
+/// See [`PlaceError`].
+pub fn check(mut line: Map<String, Value>) -> Result<Place, PlaceError> {
     let value = holder(&mut line, |holder| {
-        let link = holder.get_mut(CHAIN)?;
-        let whole = link.clone();
-        link.as_object_mut()?.remove("hash");
+        let place = holder.get_mut(CHAIN)?;
+        let whole = place.clone();
+        place.as_object_mut()?.remove("hash");
         Some(whole)
     });
-    let link = value.and_then(|value| serde_json::from_value::<Link>(value).ok());
-    let link = link.ok_or(LinkError::Unchained)?;
-    if hex_digest(canonical::text(&line).as_bytes()) == link.hash {
-        Ok(link)
+    let place = value.and_then(|value| serde_json::from_value::<Place>(value).ok());
+    let place = place.ok_or(PlaceError::Unchained)?;
+    if hex_digest(canonical::text(&line).as_bytes()) == place.hash {
+        Ok(place)
     } else {
-        Err(LinkError::Edited)
+        Err(PlaceError::Edited)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod journal;
 mod ocsf;
 pub mod otlp;
 mod record;
+pub mod redact;
 pub mod text;
 pub mod verify;
 

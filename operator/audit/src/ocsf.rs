@@ -15,7 +15,7 @@ const API_ACTIVITY: u32 = 6003;
 const ERROR: u32 = 6008;
 
 /// Members of the own form that OCSF has no attribute for.
-const UNMAPPED: [&str; 21] = [
+const UNMAPPED: [&str; 23] = [
     "event",
     "endpoint",
     "policyGeneration",
@@ -24,6 +24,8 @@ const UNMAPPED: [&str; 21] = [
     "argumentsSha256",
     "argumentsBytes",
     "arguments",
+    "argumentsRedacted",
+    "argumentsTruncated",
     "taskSha256",
     "requestStateSha256",
     "clientInfo",
@@ -48,7 +50,10 @@ pub fn api_activity(record: &Record, mut own: Map<String, Value>) -> Map<String,
     let mut set = |key: &str, value: Value| event.insert(key.to_owned(), value);
     set(
         "metadata",
-        metadata(&json!(["ai_operation", "security_control", "trace"]), Some(&record.request_id.to_string())),
+        metadata(
+            &json!(["ai_operation", "security_control", "trace"]),
+            Some(&record.request_id.to_string()),
+        ),
     );
     set("action_id", json!(action));
     set("disposition_id", json!(disposition));
@@ -101,12 +106,21 @@ pub fn lifecycle(kind: &str, time: Timestamp, own: Map<String, Value>) -> Map<St
     event.insert("metadata".to_owned(), metadata(&json!([]), None));
     event.insert("message".to_owned(), json!(message));
     if class == LIFECYCLE {
-        event.insert("app".to_owned(), json!({"name": "sallyport", "vendor_name": "Sallyport"}));
+        event.insert(
+            "app".to_owned(),
+            json!({"name": "sallyport", "vendor_name": "Sallyport"}),
+        );
     }
     event
 }
 
-fn classified(class: u32, activity: u32, time: Timestamp, severity: u32, own: Map<String, Value>) -> Map<String, Value> {
+fn classified(
+    class: u32,
+    activity: u32,
+    time: Timestamp,
+    severity: u32,
+    own: Map<String, Value>,
+) -> Map<String, Value> {
     let members = [
         ("category_uid", json!(APPLICATION)),
         ("class_uid", json!(class)),
@@ -116,7 +130,10 @@ fn classified(class: u32, activity: u32, time: Timestamp, severity: u32, own: Ma
         ("severity_id", json!(severity)),
         ("unmapped", Value::Object(own)),
     ];
-    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    members
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn metadata(profiles: &Value, uid: Option<&str>) -> Value {
@@ -139,10 +156,9 @@ fn activity(record: &Record) -> u32 {
     const OTHER: u32 = 99;
     match record.asked.mcp_method.as_ref().map(ToString::to_string).as_deref() {
         Some(method) if method.ends_with("/list") || method.ends_with("/get") || method.ends_with("/read") => READ,
-        Some(_) => OTHER,
         None if record.http_method.as_str() == "DELETE" => DELETE,
         None if record.http_method.as_str() == "GET" => READ,
-        None => OTHER,
+        Some(_) | None => OTHER,
     }
 }
 

@@ -1,19 +1,21 @@
 //! Texts that callers choose, made fit for a record.
 
+use crate::redact;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
 
-/// A text that a caller chose: bounded, so that callers cannot make records large.
+/// A text that a caller chose: bounded, so that callers cannot make records large, and without credentials of a known
+/// shape, which end up in the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct CallerText(String);
 
 impl CallerText {
-    /// `text` as it is, or its digest when it is longer than `limit` bytes: equal texts still have equal records.
+    /// `text` without credentials, or its digest when it is longer than `limit` bytes: equal texts still have equal records.
     pub fn new(text: &str, limit: usize) -> Self {
         if text.len() <= limit {
-            Self(text.to_owned())
+            Self(redact::shapes(text).into_owned())
         } else {
             Self(format!("sha256:{}", hex_digest(text.as_bytes())))
         }

@@ -36,7 +36,10 @@ impl Admin {
             "/policy" => encoded("application/json", serde_json::to_string(&self.policy.status())),
             "/anchor" => encoded("application/json", serde_json::to_string(&self.journal.anchor())),
             "/metrics" => encoded(metrics::CONTENT_TYPE, self.metrics.encode()),
-            _ => text(StatusCode::NOT_FOUND, "served are /healthz /readyz /policy /anchor /metrics\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "served are /healthz /readyz /policy /anchor /metrics\n",
+            ),
         }
     }
 

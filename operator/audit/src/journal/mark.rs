@@ -106,6 +106,10 @@ impl Mark {
 
     /// What a collector is told beside the line.
     pub fn telemetry(&self) -> Telemetry {
-        Telemetry::plain(Timestamp::now(), self.kind(), matches!(self, Self::Lost { .. } | Self::Gap(_)))
+        Telemetry::plain(
+            Timestamp::now(),
+            self.kind(),
+            matches!(self, Self::Lost { .. } | Self::Gap(_)),
+        )
     }
 }

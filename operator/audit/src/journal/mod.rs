@@ -53,7 +53,9 @@ pub enum JournalError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnwrittenRecords {
     /// The sink failed until the end.
-    #[error("the audit sink failed and {count} records are lost: check what takes the records, standard output or the collector")]
+    #[error(
+        "the audit sink failed and {count} records are lost: check what takes the records, standard output or the collector"
+    )]
     Failed {
         /// How many.
         count: usize,
@@ -219,22 +221,23 @@ impl<R: Journaled> Journal<R> {
 
     /// The last record that was written; none before the first one.
     pub fn anchor(&self) -> Option<Anchor> {
-        self.shared.anchor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .anchor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl<R> Slot<R> {
     /// Hands the record over; never waits.
     pub fn send(self, record: R) {
-        match self.permit {
-            Some(permit) => {
-                self.shared.metrics.queued();
-                permit.send(record);
-            }
-            None => {
-                self.shared.unqueued.count();
-                self.shared.metrics.lost(1);
-            }
+        if let Some(permit) = self.permit {
+            self.shared.metrics.queued();
+            permit.send(record);
+        } else {
+            self.shared.unqueued.count();
+            self.shared.metrics.lost(1);
         }
     }
 }

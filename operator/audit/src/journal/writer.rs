@@ -141,10 +141,10 @@ impl<W: Write, R: Journaled> Writer<W, R> {
             return Err(UnwrittenRecords::Failed { count });
         }
         for item in batch.items.drain(..) {
-            self.shared.health.watch(|| match &self.collector {
-                Some(collector) => deliver(collector, self.shared.on_failure, item, &mut self.gap, &self.shared),
-                None => {}
-            });
+            if let Some(collector) = &self.collector {
+                let shared = &self.shared;
+                shared.health.watch(|| deliver(collector, item, &mut self.gap, shared));
+            }
         }
         let anchor = self.chain.anchor(Timestamp::now());
         *self.shared.anchor.lock().unwrap_or_else(PoisonError::into_inner) = anchor;
@@ -192,9 +192,9 @@ impl<W: Write, R: Journaled> Writer<W, R> {
 }
 
 /// Hands `item` to the collector's thread, and waits for room unless the endpoint says `Drop`.
-fn deliver(collector: &Collector, on_failure: OnSinkFailure, item: Item, gap: &mut Gap, shared: &Shared) {
+fn deliver(collector: &Collector, item: Item, gap: &mut Gap, shared: &Shared) {
     let seq = item.seq;
-    let lost = match on_failure {
+    let lost = match shared.on_failure {
         OnSinkFailure::Block => collector.sender.blocking_send(item).is_err(),
         OnSinkFailure::Drop => matches!(
             collector.sender.try_send(item),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -120,7 +120,7 @@ impl Client {
         }
         self.connection = Some(connection);
         // An answer that cannot be read does not take back that the records were taken.
-        let answer = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let answer = body.map(Collected::to_bytes).unwrap_or_default();
         rejected(&answer).map_or(Ok(()), Err)
     }
 
@@ -173,7 +173,9 @@ fn trusting(file: &Path) -> Result<ClientConfig, OtlpError> {
     let unusable = |source| OtlpError::Authority { path: path(), source };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
-        roots.add(certificate.map_err(unreadable)?).map_err(|error| unusable(Some(error)))?;
+        roots
+            .add(certificate.map_err(unreadable)?)
+            .map_err(|error| unusable(Some(error)))?;
     }
     if roots.is_empty() {
         return Err(unusable(None));

@@ -63,7 +63,11 @@ impl Exporter {
                 return false;
             }
             tokio::time::sleep(pause).await;
-            let bound = if self.receiver.is_closed() { FIRST_PAUSE } else { LAST_PAUSE };
+            let bound = if self.receiver.is_closed() {
+                FIRST_PAUSE
+            } else {
+                LAST_PAUSE
+            };
             pause = (pause * 2).min(bound);
         }
     }

@@ -108,6 +108,7 @@ impl SpanContext {
     }
 
     /// Another span of the same trace.
+    #[must_use]
     pub fn sibling(self, span_id: [u8; 8]) -> Self {
         Self { span_id, ..self }
     }

@@ -1,15 +1,20 @@
 //! What a request asks for.
 
 use crate::otlp::SpanContext;
+use crate::redact::{self, Redaction};
 use crate::text::{CallerText, hex_digest};
 use sallyport_policy::ArgumentsMode;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// Longest method and name of a tool, a prompt or a client that is kept as it is, in bytes.
 const MAX_NAME: usize = 256;
 
 /// Longest URI, in bytes.
 const MAX_URI: usize = 1024;
+
+/// Text of the arguments that is kept at most, in bytes. A record stays below the 16 KiB at which container runtimes split
+/// lines.
+const MAX_ARGUMENTS: usize = 8 * 1024;
 
 /// Longest JSON-RPC id and protocol version, in bytes.
 const MAX_ID: usize = 128;
@@ -25,13 +30,16 @@ pub enum Era {
 }
 
 /// What a request is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Target {
     /// `params.name` of a `tools/call`.
+    #[serde(rename = "toolName")]
     Tool(CallerText),
     /// `params.name` of a `prompts/get`.
+    #[serde(rename = "promptName")]
     Prompt(CallerText),
     /// `params.uri` of a `resources/...`, without its query.
+    #[serde(rename = "resourceUri")]
     Resource(CallerText),
 }
 
@@ -69,11 +77,27 @@ pub struct Pin {
 }
 
 /// What is kept of the arguments of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CallArguments {
+    #[serde(rename = "argumentsSha256")]
     sha256: String,
+    #[serde(rename = "argumentsBytes")]
     bytes: u64,
-    kept: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    kept: Option<Kept>,
+}
+
+/// The text of arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Kept {
+    #[serde(rename = "arguments")]
+    text: String,
+    /// Secrets that were taken out.
+    #[serde(rename = "argumentsRedacted")]
+    redacted: u32,
+    /// Whether its end is missing.
+    #[serde(rename = "argumentsTruncated")]
+    truncated: bool,
 }
 
 /// What a request asks for.
@@ -93,10 +117,11 @@ pub struct Asked {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jsonrpc_id: Option<CallerText>,
     /// What it is about: `toolName`, `promptName` or `resourceUri`.
-    #[serde(flatten, serialize_with = "target")]
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// The arguments: `argumentsSha256`, `argumentsBytes` and, if the endpoint says so, `arguments`.
-    #[serde(flatten, serialize_with = "arguments")]
+    /// The arguments: `argumentsSha256`, `argumentsBytes` and, if the endpoint says so, `arguments`, `argumentsRedacted` and
+    /// `argumentsTruncated`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<CallArguments>,
     /// SHA-256 of the task's identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +162,22 @@ impl Target {
     }
 }
 
+impl Kept {
+    /// The first part of `redaction`: it was looked at as a whole, so that no secret is cut in two.
+    fn bounded(redaction: Redaction) -> Self {
+        let Redaction { mut text, count } = redaction;
+        let truncated = text.len() > MAX_ARGUMENTS;
+        if truncated {
+            text.truncate(text.floor_char_boundary(MAX_ARGUMENTS));
+        }
+        Self {
+            text,
+            redacted: count,
+            truncated,
+        }
+    }
+}
+
 impl CallArguments {
     /// What `mode` says to keep of `raw`, the arguments byte for byte as they were sent.
     pub fn new(raw: &str, mode: ArgumentsMode) -> Self {
@@ -144,7 +185,9 @@ impl CallArguments {
             sha256: hex_digest(raw.as_bytes()),
             bytes: raw.len() as u64,
             kept: match mode {
-                ArgumentsMode::Digest | ArgumentsMode::Redacted | ArgumentsMode::Full => None,
+                ArgumentsMode::Digest => None,
+                ArgumentsMode::Redacted => redact::object(raw).map(Kept::bounded),
+                ArgumentsMode::Full => Some(Kept::bounded(redact::own_credentials(raw))),
             },
         }
     }
@@ -161,7 +204,7 @@ impl CallArguments {
 
     /// Their text, as far as it is kept.
     pub fn kept(&self) -> Option<&str> {
-        self.kept.as_deref()
+        self.kept.as_ref().map(|kept| kept.text.as_str())
     }
 }
 
@@ -200,33 +243,4 @@ impl Asked {
     pub fn client_info(&mut self, name: &str, version: &str) {
         self.client_info = Some(CallerText::new(&format!("{name} {version}"), MAX_NAME));
     }
-}
-
-fn target<S: Serializer>(target: &Option<Target>, serializer: S) -> Result<S::Ok, S::Error> {
-    let pair = target.as_ref().map(|target| match target {
-        Target::Tool(name) => ("toolName", name),
-        Target::Prompt(name) => ("promptName", name),
-        Target::Resource(uri) => ("resourceUri", uri),
-    });
-    serializer.collect_map(pair)
-}
-
-fn arguments<S: Serializer>(arguments: &Option<CallArguments>, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Fields<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        arguments_sha256: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        arguments_bytes: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        arguments: Option<&'a str>,
-    }
-    let known = arguments.as_ref();
-    Fields {
-        arguments_sha256: known.map(|known| known.sha256.as_str()),
-        arguments_bytes: known.map(|known| known.bytes),
-        arguments: known.and_then(|known| known.kept.as_deref()),
-    }
-    .serialize(serializer)
 }

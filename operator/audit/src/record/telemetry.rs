@@ -124,7 +124,8 @@ fn is_servers_fault(record: &Record) -> bool {
 
 fn after(time: Timestamp, milliseconds: u64) -> Timestamp {
     let bounded = i64::try_from(milliseconds).unwrap_or(i64::MAX);
-    time.saturating_add(SignedDuration::from_millis(bounded)).unwrap_or(time)
+    time.saturating_add(SignedDuration::from_millis(bounded))
+        .unwrap_or(time)
 }
 
 fn attributes(record: &Record) -> Attributes {
@@ -155,12 +156,27 @@ fn attributes(record: &Record) -> Attributes {
     integer(&mut all, "http.response.body.size", record.response_bytes);
     caller(&mut all, record);
     text(&mut all, "sallyport.request.id", Some(&record.request_id.simple()));
-    text(&mut all, "sallyport.endpoint", Some(&format_args!("{}/{}", record.endpoint.namespace, record.endpoint.name)));
-    all.push(("sallyport.policy.generation", Attribute::Integer(record.policy_generation)));
-    text(&mut all, "sallyport.decision", record.outcome.map(Outcome::as_str).as_ref());
+    text(
+        &mut all,
+        "sallyport.endpoint",
+        Some(&format_args!("{}/{}", record.endpoint.namespace, record.endpoint.name)),
+    );
+    all.push((
+        "sallyport.policy.generation",
+        Attribute::Integer(record.policy_generation),
+    ));
+    text(
+        &mut all,
+        "sallyport.decision",
+        record.outcome.map(Outcome::as_str).as_ref(),
+    );
     text(&mut all, "sallyport.decision.reason", record.reason.as_ref());
     text(&mut all, "sallyport.decision.rule", record.rule.as_ref());
-    text(&mut all, "sallyport.confirmation", record.confirmation.map(Confirmation::as_str).as_ref());
+    text(
+        &mut all,
+        "sallyport.confirmation",
+        record.confirmation.map(Confirmation::as_str).as_ref(),
+    );
     if let Some(pin) = &record.pin {
         text(&mut all, "sallyport.tool.pin.sha256", Some(&pin.sha256));
         all.push(("sallyport.tool.pin.matches", Attribute::Boolean(pin.matches)));

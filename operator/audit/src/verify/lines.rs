@@ -1,8 +1,8 @@
 //! Reads lines, sorts records into their chains, and follows each chain.
 
-use super::report::{ChainReport, Finding, Report, Sequence};
 use super::Leniency;
-use crate::chain::{self, BEGINNING, ChainId, Link, LinkError};
+use super::report::{ChainReport, Finding, Report, Sequence};
+use crate::chain::{self, BEGINNING, ChainId, Place, PlaceError};
 use crate::{Anchor, canonical};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ struct Members {
 }
 
 struct Member {
+    /// Where it came first.
+    file: usize,
     prev: String,
     hash: String,
 }
@@ -71,11 +73,11 @@ impl Verifier {
             return;
         }
         match read(line) {
-            Read::Record { link, object, exact } => {
+            Read::Record { place, object, exact } => {
                 if !exact && !self.leniency.collected {
                     self.findings.push(Finding::Reformatted { file, line: number });
                 }
-                self.record(link, &object);
+                self.record(place, &object);
             }
             Read::Edited => self.findings.push(Finding::Edited { file, line: number }),
             Read::Damaged => self.findings.push(Finding::Damaged { file, line: number }),
@@ -83,34 +85,45 @@ impl Verifier {
         }
     }
 
-    fn record(&mut self, link: Link, object: &Map<String, Value>) {
+    fn record(&mut self, place: Place, object: &Map<String, Value>) {
         let (file, line) = (self.file, self.line);
-        let members = self.chains.entry(link.id.clone()).or_default();
-        let chain = || link.id.clone();
-        let seq = link.seq;
+        let members = self.chains.entry(place.id.clone()).or_default();
+        let chain = || place.id.clone();
+        let seq = place.seq;
         match members.records.entry(seq) {
-            Entry::Occupied(there) if there.get().hash != link.hash => {
+            Entry::Occupied(there) if there.get().hash != place.hash => {
                 self.findings.push(Finding::Forked { chain: chain(), seq });
                 return;
             }
-            Entry::Occupied(_) => {
+            Entry::Occupied(there) => {
                 // Files may overlap; within one file nothing comes twice.
-                if !self.leniency.collected && members.latest.is_some_and(|(latest, _)| latest == file) {
-                    self.findings.push(Finding::Repeated { chain: chain(), seq, file, line });
+                if !self.leniency.collected && there.get().file == file {
+                    self.findings.push(Finding::Repeated {
+                        chain: chain(),
+                        seq,
+                        file,
+                        line,
+                    });
                 }
                 return;
             }
-            Entry::Vacant(place) => {
-                place.insert(Member {
-                    prev: link.prev,
-                    hash: link.hash,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Member {
+                    file,
+                    prev: place.prev,
+                    hash: place.hash,
                 });
             }
         }
         match members.latest {
             Some((latest, greatest)) if latest == file && seq < greatest => {
                 if !self.leniency.collected {
-                    self.findings.push(Finding::Reordered { chain: link.id, seq, file, line });
+                    self.findings.push(Finding::Reordered {
+                        chain: place.id,
+                        seq,
+                        file,
+                        line,
+                    });
                 }
             }
             _ => members.latest = Some((file, seq)),
@@ -140,6 +153,7 @@ impl Verifier {
 }
 
 /// What a record says about its chain.
+#[derive(Clone, Copy)]
 enum Mark {
     None,
     End,
@@ -158,11 +172,20 @@ impl Members {
         }
     }
 
-    fn follow(&self, id: &ChainId, anchors: &[&Anchor], leniency: Leniency, findings: &mut Vec<Finding>) -> ChainReport {
+    fn follow(
+        &self,
+        id: &ChainId,
+        anchors: &[&Anchor],
+        leniency: Leniency,
+        findings: &mut Vec<Finding>,
+    ) -> ChainReport {
         let chain = || id.clone();
         let mut expected = 0;
         let mut head = Some(BEGINNING);
-        let mut records = Sequence { first: u64::MAX, last: 0 };
+        let mut records = Sequence {
+            first: u64::MAX,
+            last: 0,
+        };
         for (&seq, member) in &self.records {
             if seq > expected {
                 let missing = Sequence {
@@ -171,7 +194,10 @@ impl Members {
                 };
                 let excused = (expected == 0 && leniency.partial) || self.gaps.iter().any(|gap| gap.holds(missing));
                 if !excused {
-                    findings.push(Finding::Missing { chain: chain(), missing });
+                    findings.push(Finding::Missing {
+                        chain: chain(),
+                        missing,
+                    });
                 }
                 head = None;
             }
@@ -220,7 +246,7 @@ impl Sequence {
 
 enum Read {
     Record {
-        link: Link,
+        place: Place,
         object: Map<String, Value>,
         /// Whether the text is the one that was written.
         exact: bool,
@@ -235,13 +261,17 @@ fn read(line: &[u8]) -> Read {
     let start = line.iter().position(|byte| *byte == b'{');
     let json = start.and_then(|start| line.get(start..)).unwrap_or_default();
     let Ok(object) = serde_json::from_slice::<Map<String, Value>>(json) else {
-        return if looks_like_a_record(line) { Read::Damaged } else { Read::Other };
+        return if looks_like_a_record(line) {
+            Read::Damaged
+        } else {
+            Read::Other
+        };
     };
     let exact = canonical::text(&object).as_bytes() == json;
     match chain::check(object.clone()) {
-        Ok(link) => Read::Record { link, object, exact },
-        Err(LinkError::Edited) => Read::Edited,
-        Err(LinkError::Unchained) => match wrapped(&object) {
+        Ok(place) => Read::Record { place, object, exact },
+        Err(PlaceError::Edited) => Read::Edited,
+        Err(PlaceError::Unchained) => match wrapped(&object) {
             Some(line) => read(line.trim_end_matches('\n').as_bytes()),
             None if looks_like_a_record(line) => Read::Damaged,
             None => Read::Other,
