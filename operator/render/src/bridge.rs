@@ -58,7 +58,9 @@ pub(crate) fn command(endpoint: &ValidatedEndpoint) -> Option<Vec<String>> {
         StdioSessions::PerSession => "per-session",
         StdioSessions::Shared => "shared",
     };
-    let own = ["run", "--socket", SOCKET, "--sessions", sessions].map(str::to_owned);
+    // The server is the bridge's own user, so that the socket's mode alone would not keep it from calling itself.
+    let peer = containers::SIDECAR_ID.to_string();
+    let own = ["run", "--socket", SOCKET, "--peer-uid", &peer, "--sessions", sessions].map(str::to_owned);
     let environment = stdio
         .environment
         .iter()

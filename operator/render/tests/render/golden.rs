@@ -2,7 +2,10 @@
 
 use super::common::{facts, settings};
 use pretty_assertions::assert_str_eq;
-use sallyport_api::McpEndpoint;
+use sallyport_api::{
+    McpEndpoint,
+    v1alpha1::{API_KEYS, CLIENT_SECRET, SEALING, TLS},
+};
 use sallyport_render::{
     ClassFact, CredentialFact, Facts, NamespaceMember, NodeFeatures, footprint, render, render_namespace, validate,
 };
@@ -87,6 +90,30 @@ fn without_quota_the_fence_alone_is_shared() {
 #[test]
 fn the_environment_is_taken_literally_and_the_rest_of_the_server_as_written() {
     holds("server", &facts());
+}
+
+#[test]
+fn a_stdio_server_runs_under_the_bridge_and_listens_on_a_socket_alone() {
+    let mut facts = facts();
+    facts.credentials.insert("github".into(), synced("0123456789abcdef"));
+    holds("stdio", &facts);
+}
+
+#[test]
+fn keys_and_authorities_are_mounted_into_the_sidecar_alone_and_issuers_are_reached_through_the_gateway() {
+    let mut facts = facts();
+    for (name, revision) in [(API_KEYS, "1"), (TLS, "2"), (SEALING, "3")] {
+        facts.credentials.insert(name.into(), synced(revision));
+    }
+    facts
+        .credentials
+        .insert(CLIENT_SECRET.into(), CredentialFact::Unwatched);
+    holds("authentication", &facts);
+}
+
+#[test]
+fn rules_tools_limits_and_records_are_written_into_the_policy() {
+    holds("calls", &facts());
 }
 
 fn synced(revision: &str) -> CredentialFact {
