@@ -115,14 +115,14 @@ pub fn canonical(text: &str) -> String {
 mod tests {
     use super::*;
     use pretty_assertions::assert_eq;
-    use sallyport_policy::authentication::{Introspection, Issuer, Verification};
+    use sallyport_policy::authentication::{ClaimNames, Introspection, Issuer, Verification};
 
     fn oauth(resource: &str) -> OAuth {
         let issuer = Issuer {
             issuer: "https://i.example".into(),
             verify: Verification::Introspection(Introspection::new("https://i.example/i", "c", "f")),
             audiences: vec![],
-            claims: Default::default(),
+            claims: ClaimNames::default(),
             not_before: None,
             ca_file: None,
         };

@@ -80,13 +80,16 @@ mod tests {
     use http::Request;
     use pretty_assertions::assert_eq;
 
-    fn read(uri: &str, headers: &[&str]) -> Result<Option<String>, Reason> {
+    fn head(uri: &str, headers: &[&str]) -> Parts {
         let mut request = Request::builder().uri(uri);
         for value in headers {
             request = request.header(AUTHORIZATION, *value);
         }
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        bearer(&head).map(|found| found.map(|secret| secret.expose().to_owned()))
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn read(uri: &str, headers: &[&str]) -> Result<Option<String>, Reason> {
+        bearer(&head(uri, headers)).map(|found| found.map(|secret| secret.expose().to_owned()))
     }
 
     #[test]

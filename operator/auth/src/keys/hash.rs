@@ -59,7 +59,7 @@ impl KeyHash {
         let secret = secret.expose();
         match self {
             Self::Sha256(expected) => Sha256::digest(secret.as_bytes()).as_slice().ct_eq(expected).into(),
-            // Secrets that bcrypt would cut off at 72 bytes are refused.
+            // Secrets of more than 71 bytes, of which bcrypt would look at a part only, are refused.
             Self::Bcrypt(hash) => bcrypt::non_truncating_verify(secret, hash).unwrap_or(false),
             Self::Argon2id(hash) => {
                 let verify = |hash: PasswordHash| Argon2::default().verify_password(secret.as_bytes(), &hash);

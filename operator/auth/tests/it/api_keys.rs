@@ -1,0 +1,61 @@
+//! API keys as callers present them.
+
+use crate::support::{Directory, head, start};
+use pretty_assertions::assert_eq;
+use sallyport_auth::keys::{KeyFile, mint};
+use sallyport_policy::Authentication;
+use sallyport_policy::authentication::ApiKeys;
+
+#[tokio::test]
+async fn a_minted_key_opens_the_endpoint_whose_file_has_its_entry() {
+    let directory = Directory::new();
+    let mut minted = mint("ci").unwrap();
+    minted.entry.subject = Some("alice".into());
+    let file = KeyFile {
+        keys: vec![minted.entry],
+    };
+    directory.write("keys.json", &serde_json::to_string(&file).unwrap());
+    let authenticator = start(&Authentication {
+        api_keys: Some(ApiKeys {
+            file: directory.path("keys.json"),
+        }),
+        ..Authentication::default()
+    });
+    let presented = format!("Bearer {}", minted.key.expose());
+    let principal = authenticator.authenticate(&head(&[&presented]), None).await.unwrap();
+    assert_eq!(principal.subject.as_deref(), Some("alice"));
+    assert!(!format!("{principal:?}").contains(minted.key.expose()));
+    assert_eq!(authenticator.problems(), Vec::<String>::new());
+
+    let other = mint("ci").unwrap();
+    let rejection = authenticator
+        .authenticate(&head(&[&format!("Bearer {}", other.key.expose())]), None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        rejection.www_authenticate().unwrap(),
+        "Bearer error=\"invalid_token\", error_description=\"unknown API key\""
+    );
+}
+
+#[tokio::test]
+async fn a_key_file_that_is_missing_or_broken_shows_and_admits_nobody() {
+    let directory = Directory::new();
+    let authenticator = start(&Authentication {
+        api_keys: Some(ApiKeys {
+            file: directory.path("keys.json"),
+        }),
+        ..Authentication::default()
+    });
+    assert!(
+        authenticator.problems()[0].starts_with("API keys: cannot read"),
+        "{:?}",
+        authenticator.problems()
+    );
+    assert!(
+        authenticator
+            .authenticate(&head(&["Bearer mcpe_a_b"]), None)
+            .await
+            .is_err()
+    );
+}
