@@ -5,6 +5,7 @@
 //! never stops early, and the steps are counted.
 
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// Steps that a check may take.
 const STEPS: usize = 200_000;
@@ -12,6 +13,8 @@ const STEPS: usize = 200_000;
 const CHARACTERS: usize = 1 << 20;
 /// Schemas within schemas, references included.
 const DEPTH: usize = 128;
+/// Patterns in one schema. Each takes memory of its own.
+const PATTERNS: usize = 64;
 
 /// It would take too long.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,43 +46,57 @@ const PARTS: [&str; 9] = [
     "contentSchema",
 ];
 
-/// Whether all references in `root` are such as can be followed here: `#` or `#/…`, to a place in `root`.
+/// Whether all references in `root` are such as can be followed here: `#` or `#/…`, to a place in `root`; and whether
+/// there are not too many patterns. Every place that a reference leads to is looked at too, wherever it is.
 ///
 /// # Errors
 ///
 /// What is wrong, in words.
 pub(super) fn check_references(root: &Value) -> Result<(), String> {
-    check_schema(root, root, 0)
+    let mut open = vec![(root, 0)];
+    let mut seen: HashSet<*const Value> = HashSet::new();
+    let mut patterns = 0;
+    while let Some((schema, depth)) = open.pop() {
+        if depth > DEPTH {
+            return Err(format!("its schemas are nested more than {DEPTH} deep"));
+        }
+        let Value::Object(members) = schema else {
+            continue;
+        };
+        if !seen.insert(schema) {
+            continue;
+        }
+        if let Some(key) = unsupported(members, std::ptr::eq(root, schema)) {
+            return Err(format!(
+                "it has a {key} that is not supported: references begin at the root, and by $ref"
+            ));
+        }
+        if let Some(reference) = members.get("$ref") {
+            let target = resolve(root, reference).ok_or_else(|| {
+                "it has a $ref to elsewhere: only references within the schema, as in #/$defs/x, are followed"
+                    .to_owned()
+            })?;
+            open.push((target, depth + 1));
+        }
+        let named = members
+            .get("patternProperties")
+            .and_then(Value::as_object)
+            .map_or(0, Map::len);
+        patterns += named + usize::from(members.contains_key("pattern"));
+        if patterns > PATTERNS {
+            return Err(format!("it has more than {PATTERNS} patterns"));
+        }
+        open.extend(subschemas(members).map(|below| (below, depth + 1)));
+    }
+    Ok(())
 }
 
-fn check_schema(root: &Value, schema: &Value, depth: usize) -> Result<(), String> {
-    if depth > DEPTH {
-        return Err(format!("its schemas are nested more than {DEPTH} deep"));
-    }
-    let Value::Object(members) = schema else {
-        return Ok(());
-    };
-    let is_root = std::ptr::eq(root, schema);
-    for (key, value) in members {
-        match key.as_str() {
-            "$ref" => {
-                resolve(root, value).ok_or_else(|| {
-                    "it has a $ref to elsewhere: only references within the schema, as in #/$defs/x, are followed"
-                        .to_owned()
-                })?;
-            }
-            "$dynamicRef" | "$recursiveRef" => {
-                return Err(format!("it has a {key}, which is not supported: use $ref"));
-            }
-            "$id" | "id" | "$schema" if !is_root && value.is_string() => {
-                return Err(format!(
-                    "it has a {key} within, which is not supported: references begin at the root"
-                ));
-            }
-            _ => {}
-        }
-    }
-    subschemas(members).try_for_each(|below| check_schema(root, below, depth + 1))
+/// A keyword that changes where references lead.
+fn unsupported(members: &Map<String, Value>, is_root: bool) -> Option<&'static str> {
+    let within = ["$id", "id", "$schema"].into_iter();
+    let within = within.filter(|key| !is_root && members.get(*key).is_some_and(Value::is_string));
+    let dynamic = ["$dynamicRef", "$recursiveRef"].into_iter();
+    dynamic.filter(|key| members.contains_key(*key)).chain(within).next()
 }
 
 /// All schemas directly within a schema.

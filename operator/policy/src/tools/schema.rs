@@ -10,7 +10,7 @@ const LARGEST: usize = 64 << 10;
 /// How often a pattern with look-around or back-references may go back before it counts as not fitting.
 const BACKTRACKS: usize = 10_000;
 /// Largest compiled pattern in bytes.
-const PATTERN_BYTES: usize = 256 << 10;
+const PATTERN_BYTES: usize = 512 << 10;
 
 /// A compiled input schema that refers to nothing outside itself.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use crate::arguments::Arguments;
 use crate::tools::cost::{check_references, estimate};
 use crate::tools::{ArgumentSchema, SchemaError, SchemaViolation};
 use pretty_assertions::assert_eq;
+use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -99,6 +100,10 @@ fn references_to_elsewhere_are_refused() {
         json!({"$recursiveRef": "#"}),
         json!({"properties": {"a": {"$id": "https://evil.example/", "$ref": "#/x"}}}),
         json!({"properties": {"a": {"$schema": "http://json-schema.org/draft-04/schema#"}}}),
+        // Behind a reference to a place that is no schema by itself.
+        json!({"$ref": "#/x/y", "x": {"y": {"$ref": "https://evil.example/x"}}}),
+        json!({"$ref": "#/x/y", "x": {"y": {"$dynamicRef": "#"}}}),
+        json!({"$ref": "#/const/y", "const": {"y": {"$id": "https://evil.example/", "$ref": "#/z"}}}),
     ] {
         assert!(
             matches!(ArgumentSchema::compile(&schema), Err(SchemaError::Reference(_))),
@@ -203,6 +208,90 @@ fn large_patterns_and_texts_are_bounded() {
     let items = json!({"a": (0..300_000).collect::<Vec<_>>()});
     let unique = json!({"properties": {"a": {"uniqueItems": true}}});
     assert_eq!(soon(|| check(&unique, &items)), Err(SchemaViolation::TooCostly));
+}
+
+#[test]
+fn many_patterns_are_refused() {
+    let patterns = |count: usize| {
+        let named: serde_json::Map<String, Value> = (1..=count)
+            .map(|index| (format!("p{index}"), json!({"pattern": format!("^a{{1,{index}}}")})))
+            .collect();
+        ArgumentSchema::compile(&json!({ "properties": named }))
+    };
+    assert!(patterns(60).is_ok());
+    assert!(matches!(patterns(65), Err(SchemaError::Reference(_))));
+    assert!(ArgumentSchema::compile(&json!({"patternProperties": {"^a": {"type": "string"}}})).is_ok());
+}
+
+#[test]
+fn numbers_of_any_size_are_checked_soon() {
+    for (keyword, value) in [
+        (json!({"multipleOf": 1e-300}), json!(1e300)),
+        (json!({"multipleOf": 1e300}), json!(1e-300)),
+        (json!({"multipleOf": 3}), json!(1.797_693_134_862_315_7e308)),
+        (json!({"maximum": 1e308}), json!(u64::MAX)),
+    ] {
+        let schema = json!({"properties": {"n": keyword}});
+        let _ = soon(|| check(&schema, &json!({"n": value})));
+    }
+}
+
+#[test]
+fn the_deepest_value_that_may_be_checked_is_checked() {
+    let schema = json!({"properties": {"a": {"$ref": "#"}}, "additionalProperties": false});
+    let nested = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({ "a": inner }));
+    assert_eq!(check(&schema, &nested(60)), Ok(()));
+    let mut wrong = nested(60);
+    *wrong.pointer_mut(&"/a".repeat(60)).unwrap() = json!({"b": 1});
+    assert!(matches!(check(&schema, &wrong), Err(SchemaViolation::Mismatch { .. })));
+}
+
+/// Schemas of a few keywords that refer to one another at random.
+fn any_schema() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(true)),
+        Just(json!({"type": "object"})),
+        Just(json!({"type": "string", "pattern": "^(a|aa)+$"})),
+        Just(json!({"$ref": "#"})),
+        Just(json!({"$ref": "#/$defs/d"})),
+        Just(json!({"uniqueItems": true})),
+        Just(json!({"unevaluatedProperties": false})),
+    ];
+    let schema = leaf.prop_recursive(4, 24, 3, |inner| {
+        let key = prop_oneof![Just("allOf"), Just("anyOf"), Just("oneOf")];
+        let one = prop_oneof![
+            Just("not"),
+            Just("items"),
+            Just("additionalProperties"),
+            Just("contains"),
+            Just("if")
+        ];
+        prop_oneof![
+            (key, proptest::collection::vec(inner.clone(), 1..3)).prop_map(|(key, list)| json!({ key: list })),
+            (one, inner.clone()).prop_map(|(key, schema)| json!({ key: schema })),
+            inner.prop_map(|schema| json!({"properties": {"a": schema}, "unevaluatedProperties": false})),
+        ]
+    });
+    (schema.clone(), schema).prop_map(|(root, definition)| json!({"allOf": [root], "$defs": {"d": definition}}))
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(json!(1)), Just(json!("aaaaaaaaaaaaaaaab")), Just(json!(null))];
+    leaf.prop_recursive(8, 32, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            ("[ab]", inner).prop_map(|(key, value)| json!({ key: value })),
+        ]
+    })
+    .prop_map(|value| json!({ "a": value }))
+}
+
+proptest! {
+    #[test]
+    fn every_check_ends_soon_with_one_answer(schema in any_schema(), value in any_value()) {
+        let check = || ArgumentSchema::compile(&schema).map(|schema| schema.check(&arguments(&value)));
+        prop_assert_eq!(soon(check), check());
+    }
 }
 
 #[test]
