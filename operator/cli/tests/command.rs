@@ -231,3 +231,23 @@ fn suggestions_are_rules_that_the_operator_takes() {
     let text = printed(&["render", "-f", "-"], &format!("{VALID}{}\n", indented.join("\n")));
     assert!(text.contains("name: demo-egress"), "{text}");
 }
+
+#[test]
+fn pin_prints_a_part_of_the_spec_and_says_what_cannot_be_pinned() {
+    let tool = r#"{"name":"a","inputSchema":{"type":"object"}}"#;
+    let pins =
+        "tools:\n  pins:\n  - name: a\n    sha256: 60d4353e9a5499b483d09f13d9e28060e70f34edf787bb7040ba30bd390f85af\n";
+    assert_eq!(printed(&["pin", "-f", "-"], &format!("{{\"tools\":[{tool}]}}")), pins);
+    let event =
+        format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{\"tools\":[{tool},{{}}]}}}}\n\n");
+    let output = mcpe(&["pin", "-f", "-"], &event);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), pins);
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("warning: 1 definitions have no usable name")
+    );
+    let output = mcpe(&["pin", "-f", "-"], "{\"prompts\":[]}");
+    assert_eq!(output.status.code(), Some(1));
+}
