@@ -181,7 +181,10 @@ fn take_chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         let size = usize::from_str_radix(&digits, 16).unwrap_or(0);
         rest = &rest[end + 1..];
         if size == 0 {
-            let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+            let end = rest
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(rest.len(), |at| at + 1);
             return Some((body, &rest[end..]));
         }
         body.extend_from_slice(rest.get(..size)?);
@@ -192,9 +195,12 @@ fn take_chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
-    head.lines().find_map(|line| {
+    // A bare carriage return ends a line as well.
+    head.split(['\r', '\n']).find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_ascii_lowercase())
+        key.trim()
+            .eq_ignore_ascii_case(name)
+            .then(|| value.trim().to_ascii_lowercase())
     })
 }
 
@@ -236,7 +242,8 @@ impl Request {
 }
 
 const TOOLS: &str = r#"{"tools":[{"name":"echo","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},{"name":"delete_note","inputSchema":{"type":"object"}}],"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#;
-const INITIALIZED: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"careless","version":"1"}}"#;
+const INITIALIZED: &str =
+    r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"careless","version":"1"}}"#;
 const DISCOVERED: &str = r#"{"supportedVersions":["2026-07-28","2025-11-25"],"capabilities":{"tools":{}},"serverInfo":{"name":"careless","version":"1"},"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#;
 
 /// A member of an object, as these keys are believed.
@@ -255,7 +262,10 @@ fn member(text: &str, key: &str, keys: Keys) -> Option<String> {
 
 /// Simple case folding: U+017F is an `s` and U+212A a `k`.
 fn fold(name: &str) -> String {
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// What a reader sees: no invisible characters, no case, full-width letters as plain ones.
@@ -266,7 +276,10 @@ fn looks_like(name: &str) -> String {
         '\u{43e}' => 'o',
         other => other,
     });
-    plain.filter(|character| character.is_ascii_graphic()).collect::<String>().to_ascii_lowercase()
+    plain
+        .filter(|character| character.is_ascii_graphic())
+        .collect::<String>()
+        .to_ascii_lowercase()
 }
 
 struct Members;

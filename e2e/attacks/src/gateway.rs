@@ -50,7 +50,9 @@ async fn pass(mut client: TcpStream, upstream: SocketAddr, forbidden: &str) {
     };
     if judged(&buffer[..read]).contains(&format!("\"{forbidden}\"")) {
         // The client sees what became of it.
-        let _ = client.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+        let _ = client
+            .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            .await;
         return;
     }
     let Ok(mut server) = TcpStream::connect(upstream).await else {

@@ -1,5 +1,6 @@
 //! A client that sends any bytes.
 
+use serde_json::Value;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,6 +35,16 @@ impl Answer {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// The last JSON-RPC message in it, be it the body or an event of it.
+    pub fn message(&self) -> Value {
+        let events = self.body.lines().filter_map(|line| line.strip_prefix("data:"));
+        let text = events
+            .filter(|data| !data.trim().is_empty())
+            .last()
+            .unwrap_or(&self.body);
+        serde_json::from_str(text).unwrap_or_default()
     }
 
     /// Whether it is a success of HTTP.

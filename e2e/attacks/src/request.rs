@@ -81,7 +81,8 @@ impl Post {
         }
         if era == Era::Modern {
             post = post.header("Mcp-Method", message.string("/method").unwrap_or_default());
-            let name = message.string("/params/name").or_else(|| message.string("/params/uri"));
+            let named = ["/params/name", "/params/uri", "/params/taskId"];
+            let name = named.into_iter().find_map(|pointer| message.string(pointer));
             if let Some(name) = name {
                 post = post.header("Mcp-Name", name);
             }
@@ -121,7 +122,8 @@ impl Post {
     #[must_use]
     pub fn replace(mut self, name: &str, value: Option<&str>) -> Self {
         let prefix = format!("{}:", name.to_ascii_lowercase());
-        self.lines.retain(|line| !line.to_ascii_lowercase().starts_with(&prefix));
+        self.lines
+            .retain(|line| !line.to_ascii_lowercase().starts_with(&prefix));
         match value {
             Some(value) => self.header(name, value),
             None => self,
@@ -137,7 +139,9 @@ impl Post {
 
     /// Its bytes, with the length of the body.
     pub fn bytes(&self) -> Vec<u8> {
-        self.clone().header("Content-Length", &self.body.len().to_string()).unframed()
+        self.clone()
+            .header("Content-Length", &self.body.len().to_string())
+            .unframed()
     }
 
     /// Its bytes without a word about the body's length: for those who say it themselves.

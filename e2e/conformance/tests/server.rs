@@ -4,7 +4,7 @@
 use http::header::{AUTHORIZATION, HeaderMap};
 use sallyport_conformance::{Release, Suite};
 use sallyport_fixture::{Options, Server};
-use sallyport_loopback::{Hop, Profile, Sidecar, free_address};
+use sallyport_loopback::{ApiKeys, Hop, Profile, Sidecar, free_address};
 use serde_json::json;
 
 /// What is run, and how many checks it makes.
@@ -65,4 +65,32 @@ async fn the_sidecar_changes_nothing_of_it() {
         .with(&json!({"listen": {"port": address.port()}, "origins": [format!("http://{address}")]}));
     let sidecar = Sidecar::start(&profile).await.unwrap();
     conforms(&sidecar.url()).await;
+}
+
+/// The suite cannot send a key, so a hop puts it in.
+#[tokio::test]
+async fn nor_does_it_with_authentication_on() {
+    let server = Server::start(Options::default()).await.unwrap();
+    let keys = ApiKeys::new(&[("suite", &[])]).unwrap();
+    let address = free_address().await.unwrap();
+    let key = format!("Bearer {}", keys.key("suite")).parse().unwrap();
+    let hop = Hop::start(address, HeaderMap::from_iter([(AUTHORIZATION, key)]))
+        .await
+        .unwrap();
+    let profile = Profile::closed(server.address())
+        .unwrap()
+        .unhurried()
+        .open()
+        .with(&json!({
+            "listen": {"port": address.port()},
+            "origins": [format!("http://{}", hop.address())],
+            "authentication": keys.authentication(),
+        }));
+    let sidecar = Sidecar::start(&profile).await.unwrap();
+    conforms(&hop.url()).await;
+    let anonymous = |record: &serde_json::Value| record["caller"]["kind"] == "anonymous";
+    assert!(
+        !sidecar.records().iter().any(anonymous),
+        "the suite came in without a key"
+    );
 }

@@ -21,7 +21,7 @@ impl Profile {
             name: "fixture".into(),
             uid: "00000000-0000-0000-0000-000000000000".into(),
         };
-        let listen = Listen { port: 0, admin_port: 0 };
+        let listen = Listen::new(0, 0);
         let policy = PolicyFile {
             hosts: vec!["127.0.0.1".into(), "localhost".into()],
             ..PolicyFile::closed(endpoint, listen, Upstream::port(upstream.port(), "/mcp"))
@@ -56,6 +56,8 @@ impl Profile {
             "authentication": {"anonymous": true},
             "confirmation": {"tools": "Nothing"},
             "extensions": ["io.modelcontextprotocol/tasks"],
+            "authorization": {"withoutRules": "Allow"},
+            "tools": {"unpinned": "Allow"},
         }))
     }
 

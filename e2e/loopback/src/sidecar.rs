@@ -1,12 +1,12 @@
 //! The sidecar as a process.
 
 use crate::Profile;
+use crate::directory::Directory;
 use serde_json::Value;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -81,7 +81,7 @@ impl Sidecar {
     pub async fn start(profile: &Profile) -> Result<Self, StartError> {
         let program = program()?;
         let directory = Directory::new().map_err(StartError::Policy)?;
-        let policy = directory.0.join("policy.json");
+        let policy = directory.path().join("policy.json");
         std::fs::write(&policy, profile.text()).map_err(StartError::Policy)?;
         let mut child = Command::new(program)
             .arg("run")
@@ -173,7 +173,7 @@ impl Sidecar {
 
     /// The folder of its policy file, for files that the policy names.
     pub fn directory(&self) -> &Path {
-        &self.directory.0
+        self.directory.path()
     }
 
     /// Whether it still runs.
@@ -214,26 +214,4 @@ fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
         Some((Ipv4Addr::LOCALHOST, address.port()).into())
     };
     Some((address("traffic")?, address("admin")?))
-}
-
-/// A folder of its own for each sidecar, removed with it.
-#[derive(Debug)]
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sallyport-loopback-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,0 +1,11 @@
+//! Attacks, each made twice: where its defence is off it must succeed, through the sidecar it must fail.
+
+mod identity;
+mod json;
+mod limits;
+mod names;
+mod rebinding;
+mod slow;
+mod smuggling;
+mod split;
+mod stage;

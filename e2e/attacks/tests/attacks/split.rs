@@ -1,0 +1,113 @@
+//! A header says one thing, the body another.
+
+use crate::stage::{ALLOWED, FORBIDDEN, Stage, none_of, strike};
+use sallyport_attacks::{Beliefs, Era, Message, Post};
+use sallyport_loopback::Sidecar;
+use serde_json::json;
+
+const HEADER: Beliefs = Beliefs {
+    keys: sallyport_attacks::Keys::Last,
+    framing: sallyport_attacks::Framing::Chunked,
+    header: true,
+    looks: false,
+};
+
+fn harmless() -> Post {
+    Post::of(Era::Modern, &Message::call(Era::Modern, ALLOWED, &json!({})))
+}
+
+#[tokio::test]
+async fn a_name_in_a_header_is_never_another_than_that_in_the_body() {
+    let stage = Stage::of(HEADER).await;
+    let lies: [(&str, Post); 4] = [
+        ("name", harmless().replace("Mcp-Name", Some(FORBIDDEN))),
+        (
+            "first of two",
+            harmless()
+                .replace("Mcp-Name", Some(FORBIDDEN))
+                .header("Mcp-Name", ALLOWED),
+        ),
+        ("another case", harmless().replace("Mcp-Name", Some("DELETE_NOTE"))),
+        ("padded", harmless().replace("Mcp-Name", Some("  delete_note  "))),
+    ];
+    let mut wrong = vec![];
+    for (name, post) in &lies {
+        wrong.push(stage.attack(name, &post.bytes()).await);
+    }
+    none_of(wrong);
+}
+
+#[tokio::test]
+async fn a_legacy_request_smuggles_no_name_in_a_header_either() {
+    let stage = Stage::of(HEADER).await;
+    let post = Post::of(Era::Legacy, &Message::call(Era::Legacy, ALLOWED, &json!({})));
+    let post = post.header("Mcp-Method", "tools/call").header("Mcp-Name", FORBIDDEN);
+    none_of([stage.attack("legacy", &post.bytes()).await]);
+}
+
+#[tokio::test]
+async fn headers_that_differ_from_the_body_are_a_mismatch() {
+    let stage = Stage::of(Beliefs::default()).await;
+    let lies = [
+        ("method", harmless().replace("Mcp-Method", Some("tools/list"))),
+        ("no method", harmless().replace("Mcp-Method", None)),
+        ("no name", harmless().replace("Mcp-Name", None)),
+        (
+            "version",
+            harmless().replace("MCP-Protocol-Version", Some("2025-11-25")),
+        ),
+        (
+            "encoded name",
+            harmless().replace("Mcp-Name", Some("=?base64?ZGVsZXRlX25vdGU=?=")),
+        ),
+        ("method twice", harmless().header("Mcp-Method", "tools/call")),
+        (
+            "method, another case",
+            harmless().replace("Mcp-Method", Some("Tools/Call")),
+        ),
+    ];
+    let mut wrong = vec![];
+    for (name, post) in &lies {
+        let alone = strike(stage.alone.address(), &post.bytes()).await;
+        let guarded = strike(stage.sidecar.address(), &post.bytes()).await;
+        let off = alone.is_none_or(|answer| !answer.is_success());
+        wrong.push(off.then(|| format!("{name}: no attack: the server alone refuses it")));
+        let on = guarded.as_ref().is_some_and(|answer| answer.status == 400);
+        wrong.push((!on).then(|| format!("{name}: {guarded:?}")));
+    }
+    wrong.push((!stage.guarded.ran().is_empty()).then(|| format!("ran {:?}", stage.guarded.ran())));
+    none_of(wrong);
+}
+
+#[tokio::test]
+async fn what_agrees_passes_so_that_refusals_above_mean_something() {
+    let stage = Stage::of(Beliefs::default()).await;
+    let encoded = harmless().replace("Mcp-Name", Some("=?base64?ZWNobw==?="));
+    for post in [harmless(), encoded] {
+        let answer = strike(stage.sidecar.address(), &post.bytes()).await;
+        assert!(
+            answer.as_ref().is_some_and(sallyport_attacks::Answer::is_success),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(stage.guarded.ran(), [ALLOWED, ALLOWED]);
+}
+
+/// One record for each message, so that nothing is run unseen.
+#[tokio::test]
+async fn a_mismatch_is_on_the_record() {
+    let stage = Stage::of(Beliefs::default()).await;
+    strike(
+        stage.sidecar.address(),
+        &harmless().replace("Mcp-Name", Some(FORBIDDEN)).bytes(),
+    )
+    .await;
+    assert!(mentions(&stage.sidecar, "mismatch").await, "{}", stage.sidecar.output());
+}
+
+async fn mentions(sidecar: &Sidecar, word: &str) -> bool {
+    sidecar
+        .record(|record| record.to_string().contains(word))
+        .await
+        .is_some()
+}

@@ -1,0 +1,84 @@
+//! What an attack is made on.
+
+use sallyport_attacks::{Answer, Beliefs, Careless, Connection};
+use sallyport_loopback::{Profile, Sidecar};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The tool that callers may use.
+pub const ALLOWED: &str = "echo";
+
+/// The tool that attackers want.
+pub const FORBIDDEN: &str = "delete_note";
+
+/// How long a smuggled request gets to arrive.
+pub const SETTLE: Duration = Duration::from_millis(50);
+
+/// A careless server alone, and one of the same kind behind a sidecar.
+pub struct Stage {
+    /// Where the defence is off.
+    pub alone: Careless,
+    /// The server behind the sidecar.
+    pub guarded: Careless,
+    /// The sidecar, which lets everybody call [`ALLOWED`] and nothing else.
+    pub sidecar: Sidecar,
+}
+
+/// Only [`ALLOWED`] may be called, by anybody.
+pub fn strict(upstream: SocketAddr) -> Profile {
+    Profile::closed(upstream).unwrap().unhurried().with(&json!({
+        "authentication": {"anonymous": true},
+        "authorization": {"rules": [{"name": "read", "tools": [ALLOWED]}]},
+        "tools": {"unpinned": "Allow", "sideEffects": [{"tools": [ALLOWED], "sideEffect": "ReadOnly"}]},
+    }))
+}
+
+impl Stage {
+    /// Servers with these beliefs.
+    pub async fn of(beliefs: Beliefs) -> Self {
+        let alone = Careless::start(beliefs).await.unwrap();
+        let guarded = Careless::start(beliefs).await.unwrap();
+        let sidecar = Sidecar::start(&strict(guarded.address())).await.unwrap();
+        Self {
+            alone,
+            guarded,
+            sidecar,
+        }
+    }
+
+    /// Makes one attack on both. Gives what is wrong, if anything is: it did not make the lone server run [`FORBIDDEN`], or
+    /// the guarded one ran anything but [`ALLOWED`].
+    pub async fn attack(&self, name: &str, bytes: &[u8]) -> Option<String> {
+        strike(self.alone.address(), bytes).await;
+        if self.alone.ran().last().map(String::as_str) != Some(FORBIDDEN) {
+            return Some(format!(
+                "{name}: no attack: the server alone ran {:?}",
+                self.alone.ran().last()
+            ));
+        }
+        let answer = strike(self.sidecar.address(), bytes).await;
+        let ran = self.guarded.ran();
+        (!only_allowed(&ran)).then(|| format!("{name}: came through: {ran:?}, answer {answer:?}"))
+    }
+}
+
+/// Whether only [`ALLOWED`] was run.
+pub fn only_allowed(ran: &[String]) -> bool {
+    ran.iter().all(|tool| tool == ALLOWED)
+}
+
+/// Sends bytes on a connection of its own, reads an answer if one comes, and gives what was smuggled time to arrive.
+pub async fn strike(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    let mut connection = Connection::open(address).await.ok()?;
+    connection.send(bytes).await;
+    let answer = connection.answer_within(Duration::from_secs(2)).await;
+    tokio::time::sleep(SETTLE).await;
+    answer
+}
+
+/// Fails with all that is wrong.
+pub fn none_of(wrong: impl IntoIterator<Item = Option<String>>) {
+    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
