@@ -11,5 +11,6 @@
 mod common;
 mod golden;
 mod hardening;
+mod inputs;
 mod properties;
 mod validate;

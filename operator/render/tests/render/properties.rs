@@ -1,6 +1,6 @@
 //! What holds for every endpoint that validates.
 
-use super::common::{DIGEST, settings};
+use super::{common::settings, inputs::input};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -9,11 +9,10 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use proptest::{collection, prelude::*, sample};
+use proptest::prelude::*;
 use sallyport_api::McpEndpoint;
 use sallyport_render::{
-    Children, CredentialFact, Facts, NamespaceMember, Network, NodeFeatures, Prepared, footprint, hardening, render,
-    render_namespace, validate,
+    Children, Facts, NamespaceMember, Network, Prepared, footprint, hardening, render, render_namespace, validate,
 };
 use serde_json::{Value, json};
 use std::{
@@ -51,7 +50,7 @@ proptest! {
 
     #[test]
     fn a_gateway_is_reached_by_its_endpoint_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
-        let hosts = endpoint.spec.egress.needs_gateway();
+        let hosts = endpoint.spec.needs_gateway();
         let children = children(&endpoint, &facts);
         prop_assert_eq!(children.gateway.is_some(), hosts);
         let Some(gateway) = children.gateway else { return Ok(()) };
@@ -110,7 +109,7 @@ proptest! {
 
     #[test]
     fn a_server_is_told_of_its_gateway_by_address_once_there_is_one((endpoint, facts) in input()) {
-        let hosts = endpoint.spec.egress.needs_gateway();
+        let hosts = endpoint.spec.needs_gateway();
         let validated = validate(&endpoint, &settings(), &facts).unwrap();
         prop_assert_eq!(validated.awaits_gateway(), hosts && facts.gateway_address.is_none());
         let pod = pod(&render(&validated));
@@ -119,7 +118,7 @@ proptest! {
             variables.into_iter().find(|variable| variable.name == name).and_then(|variable| variable.value.clone())
         };
         let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"].map(env);
-        match facts.gateway_address.filter(|_| hosts) {
+        match facts.gateway_address.filter(|_| endpoint.spec.egress.needs_gateway()) {
             None => prop_assert!(proxies.iter().all(Option::is_none)),
             Some(address) => {
                 let url = format!("http://{}", std::net::SocketAddr::new(address, 3128));
@@ -218,6 +217,36 @@ proptest! {
             rule.except.reverse();
         }
         prop_assert_eq!(text(&endpoint), text(&reordered));
+    }
+
+    #[test]
+    fn what_the_sidecar_alone_may_read_the_server_does_not_mount((endpoint, facts) in input()) {
+        let pod = pod(&children(&endpoint, &facts));
+        let server: BTreeSet<_> = pod.containers[0].volume_mounts.iter().flatten().map(|mount| &mount.name).collect();
+        let secrets = |pod: &PodSpec| -> Vec<_> {
+            let named = pod.volumes.iter().flatten();
+            named.filter_map(|volume| Some((volume.name.clone(), volume.secret.as_ref()?.secret_name.clone()?))).collect()
+        };
+        let mounted = secrets(&pod);
+        prop_assert_eq!(mounted.len(), endpoint.spec.secrets().len());
+        for (volume, secret) in mounted {
+            let own = endpoint.spec.credentials.iter().any(|credential| {
+                let from = &credential.from;
+                from.secret.iter().chain(&from.sealed_secret).any(|source| source.name == secret)
+            });
+            prop_assert_eq!(own, server.contains(&volume), "{}", secret);
+        }
+        prop_assert!(!server.iter().any(|name| name.starts_with("ca-") || *name == "policy"));
+    }
+
+    #[test]
+    fn pods_of_an_endpoint_reach_each_other_only_to_use_up_confirmations((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let policy = serde_json::to_string(&children.network_policy.spec).unwrap();
+        let file = children.config_map.data.unwrap()["policy.json"].clone();
+        let file = sallyport_policy::PolicyFile::parse(&file).unwrap();
+        prop_assert_eq!(policy.contains("15081"), file.sealing.peer_port.is_some());
+        prop_assert!(file.sealing.peer_port.is_none() || (endpoint.spec.replicas > 1 && file.sealing.keys_file.is_some()));
     }
 
     #[test]
@@ -323,171 +352,4 @@ fn is_dense(value: &Value) -> bool {
         Value::Object(fields) => fields.values().all(is_dense),
         _ => true,
     }
-}
-
-/// Endpoints that validate, with facts.
-fn input() -> impl Strategy<Value = (McpEndpoint, Facts)> {
-    (spec(), "[a-r][-a-z0-9]{0,50}[a-z0-9]", "[a-z]{1,63}", facts()).prop_map(|(spec, name, namespace, mut facts)| {
-        let endpoint: McpEndpoint = serde_json::from_value(json!({
-            "apiVersion": "sallyport.dev/v1alpha1",
-            "kind": "McpEndpoint",
-            "metadata": {"name": name, "namespace": namespace, "uid": "u"},
-            "spec": spec,
-        }))
-        .unwrap();
-        // Every second credential is known.
-        for credential in endpoint.spec.credentials.iter().step_by(2) {
-            let fact = CredentialFact::Synced { revision: "r".into() };
-            facts.credentials.insert(credential.name.clone(), fact);
-        }
-        (endpoint, facts)
-    })
-}
-
-fn facts() -> impl Strategy<Value = Facts> {
-    // Inside the networks that `cidr` draws from.
-    let address = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
-    let gateway = proptest::option::of(sample::select(vec!["10.96.0.77", "fd00:96::77"]));
-    (any::<bool>(), any::<bool>(), collection::vec(address, 0..3), gateway).prop_map(
-        |(user_namespaces, groups, api_servers, gateway)| Facts {
-            node_features: NodeFeatures {
-                user_namespaces,
-                supplemental_groups_policy: groups,
-            },
-            api_servers,
-            gateway_address: gateway.map(|address| address.parse().unwrap()),
-            ..Facts::default()
-        },
-    )
-}
-
-fn spec() -> impl Strategy<Value = Value> {
-    let peers = collection::vec(peer(), 0..4);
-    let egress = (
-        collection::vec(prop_oneof![network(), service(), host()], 0..5),
-        sample::select(vec!["Enforce", "Enforce", "Audit"]),
-    );
-    let credentials = collection::btree_map("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", any::<bool>(), 0..4);
-    let quota = sample::select(vec!["Managed", "None"]);
-    (server(), credentials, peers, egress, quota, 1..=20).prop_map(
-        |(server, credentials, peers, (egress, mode), quota, replicas)| {
-            let credentials: Vec<_> = credentials
-                .into_iter()
-                .map(|(name, sealed)| credential(&name, sealed))
-                .collect();
-            json!({
-                "server": server,
-                "credentials": credentials,
-                "access": {"from": peers},
-                "egress": {"allow": egress, "mode": mode},
-                "isolation": {"quota": quota},
-                "replicas": replicas,
-            })
-        },
-    )
-}
-
-fn credential(name: &str, sealed: bool) -> Value {
-    let source = if sealed { "sealedSecret" } else { "secret" };
-    json!({"name": name, "from": {source: {"name": format!("{name}-token")}}})
-}
-
-fn server() -> impl Strategy<Value = Value> {
-    let presets = prop_oneof![
-        Just(json!([])),
-        Just(json!(["Tmp"])),
-        Just(json!(["NodeCache", "Tmp"])),
-        Just(json!(["PythonCache"])),
-    ];
-    let paths = collection::btree_map("/(data|srv|opt|home|app)(/[a-z.]{3,8})?", 1..=65536_i64, 0..4);
-    let env = collection::btree_map("[A-Z]{1,8}|HOME|TMPDIR|XDG_CACHE_HOME", "[ -~]{0,20}", 0..5);
-    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15090].contains(port));
-    let texts = || collection::vec("[ -~]{1,12}", 0..3);
-    let amounts = (10..=64_000_i64, 16..=4096_i64, 16..=4096_i64);
-    (presets, paths, env, port, texts(), texts(), amounts).prop_map(
-        |(presets, paths, env, port, command, args, (cpu, memory, disk))| {
-            let paths: Vec<_> = paths
-                .into_iter()
-                .map(|(path, mebibytes)| json!({"path": path, "sizeLimit": format!("{mebibytes}Mi")}))
-                .collect();
-            let env: Vec<_> = env
-                .into_iter()
-                .map(|(name, value)| json!({"name": name, "value": value}))
-                .collect();
-            json!({
-                "image": format!("registry.example/a@sha256:{DIGEST}"),
-                "command": command,
-                "args": args,
-                "transport": {"http": {"port": port}},
-                "writable": {"presets": presets, "paths": paths},
-                "resources": {
-                    "cpu": format!("{cpu}m"),
-                    "memory": format!("{memory}Mi"),
-                    "ephemeralStorage": format!("{disk}Mi"),
-                },
-                "env": env,
-            })
-        },
-    )
-}
-
-fn labels() -> impl Strategy<Value = Value> {
-    collection::btree_map("([a-z]{1,5}\\.[a-z]{1,5}/)?[a-zA-Z]{1,10}", "[a-z]{0,10}", 1..4)
-        .prop_map(|labels| json!(labels))
-}
-
-fn peer() -> impl Strategy<Value = Value> {
-    let selector = || labels().prop_map(|labels| json!({"matchLabels": labels}));
-    prop_oneof![
-        selector().prop_map(|namespace| json!({"namespace": namespace})),
-        selector().prop_map(|pods| json!({"pods": pods})),
-        (selector(), selector()).prop_map(|(namespace, pods)| json!({"namespace": namespace, "pods": pods})),
-    ]
-}
-
-fn ports() -> impl Strategy<Value = Vec<i32>> {
-    let port = (1..=65535_i32).prop_filter("never open", |port| ![53, 853, 5353, 6443, 15070].contains(port));
-    collection::vec(port, 1..5)
-}
-
-/// Networks of any width from 8 to 24, some of which hold metadata services or the Kubernetes API, some with exceptions.
-fn network() -> impl Strategy<Value = Value> {
-    let first = sample::select(vec![10_u8, 11, 12, 100, 168, 169, 192, 203]);
-    (first, any::<u16>(), 8..=24_u32, any::<bool>(), ports()).prop_filter_map(
-        "no server may reach it",
-        |(first, rest, prefix, except, ports)| {
-            let [second, third] = rest.to_be_bytes();
-            let address = u32::from_be_bytes([first, second, third, 0]) & (u32::MAX << (32 - prefix));
-            let [a, b, c, d] = address.to_be_bytes();
-            let except = if except {
-                vec![format!("{a}.{b}.{c}.{d}/{}", prefix + 4)]
-            } else {
-                vec![]
-            };
-            ((a, b) != (169, 254))
-                .then(|| json!({"cidr": format!("{a}.{b}.{c}.{d}/{prefix}"), "except": except, "ports": ports}))
-        },
-    )
-}
-
-fn host() -> impl Strategy<Value = Value> {
-    (
-        "(\\*\\.)?[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\\.[a-z]{4,8}",
-        proptest::option::of(ports()),
-    )
-        .prop_filter_map("a name of this cluster", |(host, ports)| {
-            let local = [".local", ".localhost", ".arpa"]
-                .iter()
-                .any(|last| host.ends_with(last));
-            let mut rule = json!({"host": host});
-            if let Some(ports) = ports {
-                rule["ports"] = json!(ports);
-            }
-            (!local).then_some(rule)
-        })
-}
-
-fn service() -> impl Strategy<Value = Value> {
-    ("[a-j]{1,20}", labels(), ports())
-        .prop_map(|(namespace, selector, ports)| json!({"service": {"namespace": namespace, "selector": selector, "ports": ports}}))
 }

@@ -1,0 +1,256 @@
+//! Endpoints of every form that validates.
+
+use super::common::DIGEST;
+use proptest::{collection, prelude::*, sample};
+use sallyport_api::McpEndpoint;
+use sallyport_render::{CredentialFact, Facts, NodeFeatures};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Endpoints that validate, with facts.
+pub fn input() -> impl Strategy<Value = (McpEndpoint, Facts)> {
+    (spec(), "[a-r][-a-z0-9]{0,50}[a-z0-9]", "[a-z]{1,63}", facts()).prop_map(|(spec, name, namespace, mut facts)| {
+        let endpoint: McpEndpoint = serde_json::from_value(json!({
+            "apiVersion": "sallyport.dev/v1alpha1",
+            "kind": "McpEndpoint",
+            "metadata": {"name": name, "namespace": namespace, "uid": "u"},
+            "spec": spec,
+        }))
+        .unwrap();
+        // Every second credential is known.
+        for credential in endpoint.spec.credentials.iter().step_by(2) {
+            let fact = CredentialFact::Synced { revision: "r".into() };
+            facts.credentials.insert(credential.name.clone(), fact);
+        }
+        (endpoint, facts)
+    })
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    // Inside the networks that `cidr` draws from.
+    let address = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
+    let gateway = proptest::option::of(sample::select(vec!["10.96.0.77", "fd00:96::77"]));
+    (any::<bool>(), any::<bool>(), collection::vec(address, 0..3), gateway).prop_map(
+        |(user_namespaces, groups, api_servers, gateway)| Facts {
+            node_features: NodeFeatures {
+                user_namespaces,
+                supplemental_groups_policy: groups,
+            },
+            api_servers,
+            gateway_address: gateway.map(|address| address.parse().unwrap()),
+            ..Facts::default()
+        },
+    )
+}
+
+fn spec() -> impl Strategy<Value = Value> {
+    let peers = collection::vec(peer(), 0..4);
+    let egress = (
+        collection::vec(prop_oneof![network(), service(), host()], 0..5),
+        sample::select(vec!["Enforce", "Enforce", "Audit"]),
+    );
+    let credentials = collection::btree_map("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", any::<bool>(), 0..4);
+    let quota = sample::select(vec!["Managed", "None"]);
+    (server(), credentials, peers, egress, quota, 1..=20, callers()).prop_map(
+        |(mut server, credentials, peers, (egress, mode), quota, replicas, callers)| {
+            let credentials: Vec<_> = credentials
+                .into_iter()
+                .map(|(name, sealed)| credential(&name, sealed))
+                .collect();
+            let mut spec = json!({
+                "credentials": credentials,
+                "access": {"from": peers, "scrapers": peers},
+                "egress": {"allow": egress, "mode": mode},
+                "isolation": {"quota": quota},
+                "replicas": replicas,
+            });
+            let Callers {
+                authentication,
+                confirmation,
+                collector,
+                stdio,
+            } = callers;
+            if let Some(authentication) = authentication {
+                spec["authentication"] = authentication;
+                spec["tls"] = json!({"from": {"secret": {"name": "tls"}}});
+            }
+            if let Some(confirmation) = confirmation {
+                spec["confirmation"] = confirmation;
+            }
+            if let Some(collector) = collector {
+                spec["audit"] = json!({"otlp": collector});
+            }
+            spec["sealing"] = json!({"from": {"sealedSecret": {"name": "sealing"}}});
+            if let Some(sessions) = stdio.filter(|_| !server["command"].as_array().unwrap().is_empty()) {
+                let name = credentials.first().map(|credential| credential["name"].clone());
+                let taken: Vec<_> = server["env"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|variable| &variable["name"])
+                    .collect();
+                let from: Vec<_> = name
+                    .filter(|_| !taken.contains(&&json!("TOKEN")))
+                    .map(|name| json!({"name": "TOKEN", "credential": name, "key": "token"}))
+                    .into_iter()
+                    .collect();
+                server["transport"] = json!({"stdio": {"sessions": sessions, "environmentFrom": from}});
+            }
+            spec["server"] = server;
+            spec
+        },
+    )
+}
+
+/// Who may call, and what the audit sidecar needs besides.
+#[derive(Clone, Debug)]
+struct Callers {
+    authentication: Option<Value>,
+    confirmation: Option<Value>,
+    collector: Option<Value>,
+    stdio: Option<&'static str>,
+}
+
+fn callers() -> impl Strategy<Value = Callers> {
+    let bundle = || json!({"configMap": {"name": "authorities"}});
+    let issuer = json!({"issuer": "https://login.example.com", "jwks": {"url": "https://login.example.com/jwks"}, "caBundle": bundle()});
+    let asked = json!({"issuer": "https://asked.example.com", "introspection": {
+        "url": "https://asked.example.com:8443/i", "clientId": "a", "clientSecret": {"from": {"sealedSecret": {"name": "client"}}},
+    }});
+    let oauth = json!({"resource": "https://mcp.example.com/mcp", "issuers": [issuer, asked]});
+    let authentication = sample::select(vec![
+        json!({"anonymous": true}),
+        json!({"apiKeys": {"from": {"sealedSecret": {"name": "keys"}}}}),
+        json!({"anonymous": true, "oauth": oauth}),
+        json!({"oauth": oauth, "clientCertificates": {"caBundle": bundle()}, "apiKeys": {"from": {"secret": {"name": "keys"}}}}),
+    ]);
+    let confirmation = sample::select(vec![
+        json!({}),
+        json!({"destructive": false}),
+        json!({"tools": ["send_*"]}),
+    ]);
+    let collector = sample::select(vec![
+        json!({"endpoint": "http://198.51.100.7:4318"}),
+        json!({"endpoint": "https://10.96.0.9:4318", "caBundle": bundle(),
+            "service": {"namespace": "observability", "selector": {"app": "collector"}, "ports": [4318]}}),
+    ]);
+    let stdio = sample::select(vec!["PerSession", "Shared"]);
+    let option = proptest::option::of::<sample::Select<Value>>;
+    (
+        option(authentication),
+        option(confirmation),
+        option(collector),
+        proptest::option::of(stdio),
+    )
+        .prop_map(|(authentication, confirmation, collector, stdio)| Callers {
+            authentication,
+            confirmation,
+            collector,
+            stdio,
+        })
+}
+
+fn credential(name: &str, sealed: bool) -> Value {
+    let source = if sealed { "sealedSecret" } else { "secret" };
+    json!({"name": name, "from": {source: {"name": format!("{name}-token")}}})
+}
+
+fn server() -> impl Strategy<Value = Value> {
+    let presets = prop_oneof![
+        Just(json!([])),
+        Just(json!(["Tmp"])),
+        Just(json!(["NodeCache", "Tmp"])),
+        Just(json!(["PythonCache"])),
+    ];
+    let paths = collection::btree_map("/(data|srv|opt|home|app)(/[a-z.]{3,8})?", 1..=65536_i64, 0..4);
+    let env = collection::btree_map("[A-Z]{1,8}|HOME|TMPDIR|XDG_CACHE_HOME", "[ -~]{0,20}", 0..5);
+    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15090].contains(port));
+    let texts = || collection::vec("[ -~]{1,12}", 0..3);
+    let amounts = (10..=64_000_i64, 16..=4096_i64, 16..=4096_i64);
+    (presets, paths, env, port, texts(), texts(), amounts).prop_map(
+        |(presets, paths, env, port, command, args, (cpu, memory, disk))| {
+            let paths: Vec<_> = paths
+                .into_iter()
+                .map(|(path, mebibytes)| json!({"path": path, "sizeLimit": format!("{mebibytes}Mi")}))
+                .collect();
+            let env: Vec<_> = env
+                .into_iter()
+                .map(|(name, value)| json!({"name": name, "value": value}))
+                .collect();
+            json!({
+                "image": format!("registry.example/a@sha256:{DIGEST}"),
+                "command": command,
+                "args": args,
+                "transport": {"http": {"port": port}},
+                "writable": {"presets": presets, "paths": paths},
+                "resources": {
+                    "cpu": format!("{cpu}m"),
+                    "memory": format!("{memory}Mi"),
+                    "ephemeralStorage": format!("{disk}Mi"),
+                },
+                "env": env,
+            })
+        },
+    )
+}
+
+fn labels() -> impl Strategy<Value = Value> {
+    collection::btree_map("([a-z]{1,5}\\.[a-z]{1,5}/)?[a-zA-Z]{1,10}", "[a-z]{0,10}", 1..4)
+        .prop_map(|labels| json!(labels))
+}
+
+fn peer() -> impl Strategy<Value = Value> {
+    let selector = || labels().prop_map(|labels| json!({"matchLabels": labels}));
+    prop_oneof![
+        selector().prop_map(|namespace| json!({"namespace": namespace})),
+        selector().prop_map(|pods| json!({"pods": pods})),
+        (selector(), selector()).prop_map(|(namespace, pods)| json!({"namespace": namespace, "pods": pods})),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = Vec<i32>> {
+    let port = (1..=65535_i32).prop_filter("never open", |port| ![53, 853, 5353, 6443, 15070].contains(port));
+    collection::vec(port, 1..5)
+}
+
+/// Networks of any width from 8 to 24, some of which hold metadata services or the Kubernetes API, some with exceptions.
+fn network() -> impl Strategy<Value = Value> {
+    let first = sample::select(vec![10_u8, 11, 12, 100, 168, 169, 192, 203]);
+    (first, any::<u16>(), 8..=24_u32, any::<bool>(), ports()).prop_filter_map(
+        "no server may reach it",
+        |(first, rest, prefix, except, ports)| {
+            let [second, third] = rest.to_be_bytes();
+            let address = u32::from_be_bytes([first, second, third, 0]) & (u32::MAX << (32 - prefix));
+            let [a, b, c, d] = address.to_be_bytes();
+            let except = if except {
+                vec![format!("{a}.{b}.{c}.{d}/{}", prefix + 4)]
+            } else {
+                vec![]
+            };
+            ((a, b) != (169, 254))
+                .then(|| json!({"cidr": format!("{a}.{b}.{c}.{d}/{prefix}"), "except": except, "ports": ports}))
+        },
+    )
+}
+
+fn host() -> impl Strategy<Value = Value> {
+    (
+        "(\\*\\.)?[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\\.[a-z]{4,8}",
+        proptest::option::of(ports()),
+    )
+        .prop_filter_map("a name of this cluster", |(host, ports)| {
+            let local = [".local", ".localhost", ".arpa"]
+                .iter()
+                .any(|last| host.ends_with(last));
+            let mut rule = json!({"host": host});
+            if let Some(ports) = ports {
+                rule["ports"] = json!(ports);
+            }
+            (!local).then_some(rule)
+        })
+}
+
+fn service() -> impl Strategy<Value = Value> {
+    ("[a-j]{1,20}", labels(), ports())
+        .prop_map(|(namespace, selector, ports)| json!({"service": {"namespace": namespace, "selector": selector, "ports": ports}}))
+}
