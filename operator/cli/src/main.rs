@@ -1,6 +1,7 @@
 //! `kubectl mcpe`: shows what the operator would do with an endpoint, without a cluster.
 
 mod input;
+mod key;
 mod output;
 mod pin;
 mod schema;
@@ -36,6 +37,9 @@ enum Command {
     /// Print the pins of the tools that a server lists, for spec of its McpEndpoint; exit status 3: not all can be pinned or
     /// called
     Pin(Pin),
+    /// Make API keys for callers
+    #[command(subcommand)]
+    Key(Key),
 }
 
 #[derive(Args)]
@@ -44,6 +48,12 @@ struct Pin {
     /// pages; - is standard input
     #[arg(short, long = "filename", required = true, value_name = "FILE")]
     file: Vec<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Key {
+    /// Add a new API key to a key file, and print it; it cannot be printed again
+    New(Box<key::New>),
 }
 
 #[derive(Subcommand)]
@@ -96,6 +106,8 @@ enum Error {
     Output(#[from] output::Error),
     #[error(transparent)]
     Pin(#[from] pin::Error),
+    #[error(transparent)]
+    Key(#[from] key::Error),
 }
 
 fn run(command: &Command) -> Result<(String, ExitCode), Error> {
@@ -123,6 +135,7 @@ fn run(command: &Command) -> Result<(String, ExitCode), Error> {
             };
             return Ok((pinned.text, code));
         }
+        Command::Key(Key::New(asked)) => key::new(asked)?,
         Command::Egress(Egress::Suggest) => suggest::rules(std::io::stdin().lock()).map_err(output::Error::from)?,
     };
     Ok((text, ExitCode::SUCCESS))
