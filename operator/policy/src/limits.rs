@@ -98,10 +98,10 @@ const fn at_least_one(number: u32) -> NonZeroU32 {
 impl Default for Rates {
     fn default() -> Self {
         Self {
-            per_principal: Rate::per_minute(1200, 200),
-            per_tool: Rate::per_minute(600, 100),
+            per_principal: Rate::per_minute(6000, 1000),
+            per_tool: Rate::per_minute(3000, 500),
             tools: vec![],
-            discover: Rate::per_minute(6000, 1000),
+            discover: Rate::per_minute(60_000, 10_000),
             failed_authentication: Rate::per_minute(60, 30),
         }
     }
@@ -119,9 +119,9 @@ impl Default for Limits {
             request_seconds: 30,
             stream_seconds: 3600,
             connections: 1024,
-            concurrent_requests: 512,
-            concurrent_requests_per_principal: 64,
-            concurrent_streams_per_principal: 16,
+            concurrent_requests: 1024,
+            concurrent_requests_per_principal: 256,
+            concurrent_streams_per_principal: 128,
             rates: Rates::default(),
             drain_seconds: 25,
         }

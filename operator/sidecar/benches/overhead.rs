@@ -13,8 +13,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
-use sallyport_policy::{EndpointIdentity, Listen, PolicyFile, Upstream};
-use sallyport_sidecar::Sidecar;
+use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Rate, Rates, Upstream};
+use sallyport_sidecar::{Place, Sidecar};
 use std::{
     convert::Infallible,
     error::Error,
@@ -34,7 +34,7 @@ type Caller = Client<HttpConnector, Full<Bytes>>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let server = serve().await?;
-    let sidecar = Sidecar::bind(policy(server), None, std::io::sink()).await?;
+    let sidecar = Sidecar::bind(policy(server), Place::default(), std::io::sink()).await?;
     let port = sidecar.traffic_address().port();
     tokio::spawn(sidecar.serve(std::future::pending()));
     for callers in [1, 16] {
@@ -102,7 +102,7 @@ fn policy(port: u16) -> PolicyFile {
         name: "bench".into(),
         uid: "bench".into(),
     };
-    let listen = Listen { port: 0, admin_port: 0 };
+    let listen = Listen::new(0, 0);
     PolicyFile {
         hosts: vec!["127.0.0.1".into()],
         enforcement: Enforcement {
@@ -110,7 +110,15 @@ fn policy(port: u16) -> PolicyFile {
             wait_seconds: 1,
             canaries: vec![],
         },
-        ..PolicyFile::closed(endpoint, listen, Upstream::port(port, "/mcp"))
+        limits: Limits {
+            rates: Rates {
+                per_principal: Rate::per_minute(60_000_000, 1_000_000),
+                per_tool: Rate::per_minute(60_000_000, 1_000_000),
+                ..Rates::default()
+            },
+            ..Limits::default()
+        },
+        ..PolicyFile::open(endpoint, listen, Upstream::port(port, "/mcp"))
     }
 }
 

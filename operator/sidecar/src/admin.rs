@@ -1,10 +1,11 @@
-//! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is, whether the pod is
-//! closed, metrics.
+//! The admin port: health, readiness, what the kubelet asks on the server's behalf, who the server is and what it offers,
+//! which policy decides, whether the pod is closed, metrics.
 
 use crate::audit::Record;
 use crate::guard::EnforcementWatch;
 use crate::metrics::{self, Metrics};
-use crate::server::{ServerState, ServerWatch};
+use crate::reload::PolicyInForce;
+use crate::server::{ServerState, ServerTools, ServerWatch};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -25,6 +26,10 @@ pub struct Admin {
     pub control: DrainControl,
     /// What is known of the server.
     pub server: ServerWatch,
+    /// What was seen of the server's tools.
+    pub tools: ServerTools,
+    /// Which policy decides.
+    pub policy: Arc<PolicyInForce>,
     /// Whether the pod is refused what it must be.
     pub enforcement: EnforcementWatch,
     /// What is counted.
@@ -38,17 +43,19 @@ impl Admin {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
         }
         match request.uri().path() {
-            "/healthz" => verdict(self.health()),
+            "/healthz" => self.healthz(),
             "/readyz" => verdict(self.readiness()),
             "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
             "/server" => self.server_info(),
+            "/tools" => json(&self.tools.report(&self.policy.rules().borrow().policy.tools)),
+            "/policy" => json(&self.policy.report()),
             "/enforcement" => json(&self.enforcement.round().await),
             "/anchor" => json(&self.journal.anchor()),
             "/metrics" => self.metrics(),
             "/drain" => self.leave(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "served are /healthz /readyz /upstream/startup /upstream/live /server /enforcement /anchor /metrics /drain\n",
+                "served are /healthz /readyz /upstream/startup /upstream/live /server /tools /policy /enforcement /anchor /metrics /drain\n",
             ),
         }
     }
@@ -59,6 +66,14 @@ impl Admin {
         tracing::info!("the pod's end is decided");
         self.control.advance(Phase::Leaving);
         text(StatusCode::OK, "callers are asked to go elsewhere\n")
+    }
+
+    /// A policy file that is not followed is no reason to be restarted: the sidecar would not come up with it again.
+    fn healthz(&self) -> Response<Full<Bytes>> {
+        match (self.health(), self.policy.problem()) {
+            (Ok(()), Some(problem)) => text(StatusCode::OK, &format!("ok, by the policy of before: {problem}\n")),
+            (health, _) => verdict(health),
+        }
     }
 
     fn health(&self) -> Result<(), String> {
@@ -93,6 +108,11 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
+        let policy = self.policy.report();
+        self.metrics
+            .policy(policy.generation, policy.problem.is_some(), policy.authentication.len());
+        let tools = self.tools.report(&self.policy.rules().borrow().policy.tools);
+        self.metrics.tools(&tools);
         match self.metrics.encode() {
             Ok(metrics) => typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),

@@ -1,4 +1,4 @@
-//! Which headers may come twice, and which go no further than the sidecar.
+//! Which headers may come twice, and which go no further than the sidecar, in either direction.
 
 use http::header::{self, HeaderMap, HeaderName};
 
@@ -11,17 +11,26 @@ pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protoc
 /// The method of a modern request, mirrored from its body.
 pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
-/// Headers of which two readers could each believe another one.
-pub const SINGLETONS: [HeaderName; 9] = [
+/// What a modern request is about, mirrored from its body.
+pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// How the headers begin that mirror arguments of a tool call.
+pub const MCP_PARAM_PREFIX: &str = "mcp-param-";
+
+/// Headers of which two readers could each believe another one. All that begin with `mcp-` are of this kind too.
+const SINGLETONS: [HeaderName; 12] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
     header::ORIGIN,
     header::AUTHORIZATION,
-    MCP_SESSION_ID,
-    MCP_PROTOCOL_VERSION,
-    MCP_METHOD,
+    header::ACCESS_CONTROL_REQUEST_METHOD,
+    header::ACCESS_CONTROL_REQUEST_HEADERS,
+    HeaderName::from_static("dpop"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("traceparent"),
 ];
 
 /// Headers that speak of one connection only (RFC 9110 section 7.6.1).
@@ -53,15 +62,36 @@ const STOPPED_HERE: [HeaderName; 10] = [
 
 const STOPPED_PREFIXES: [&str; 2] = ["proxy-", "x-forwarded-"];
 
-/// The first singleton that comes more than once.
+/// Headers of an answer that clients have a use for, beside all that begin with `mcp-`. Every other one stays here: a
+/// hostile server could otherwise set cookies, send clients and their tokens elsewhere (`Location`, `Alt-Svc`), let them log
+/// in elsewhere (`WWW-Authenticate`) or open itself to other origins (`Access-Control-*`).
+const PASSED_BACK: [HeaderName; 13] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::EXPIRES,
+    header::PRAGMA,
+    header::DATE,
+    header::LAST_MODIFIED,
+    header::ETAG,
+    header::ALLOW,
+    header::RETRY_AFTER,
+    header::X_CONTENT_TYPE_OPTIONS,
+    HeaderName::from_static("x-accel-buffering"),
+];
+
+/// The first header that comes more than once although it must not.
 pub fn duplicate_singleton(headers: &HeaderMap) -> Option<HeaderName> {
-    SINGLETONS
-        .into_iter()
-        .find(|name| headers.get_all(name).iter().nth(1).is_some())
+    headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("mcp-") || SINGLETONS.contains(name))
+        .find(|name| headers.get_all(*name).iter().nth(1).is_some())
+        .cloned()
 }
 
 /// Removes the headers that speak of one connection only, those that `Connection` names included.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -86,6 +116,16 @@ pub fn strip_request(headers: &mut HeaderMap) {
         .cloned()
         .collect();
     for name in by_prefix {
+        headers.remove(name);
+    }
+}
+
+/// Leaves of an answer's headers what clients have a use for.
+pub fn strip_answer(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    let stays = |name: &HeaderName| name.as_str().starts_with("mcp-") || PASSED_BACK.contains(name);
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| !stays(name)).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
 }
@@ -155,7 +195,14 @@ mod tests {
 
     #[test]
     fn a_singleton_that_comes_twice_is_found() {
-        for name in SINGLETONS {
+        let mirrored = [
+            "mcp-method",
+            "mcp-name",
+            "mcp-session-id",
+            "mcp-protocol-version",
+            "mcp-param-region",
+        ];
+        for name in SINGLETONS.into_iter().chain(mirrored.map(HeaderName::from_static)) {
             let mut twice = HeaderMap::new();
             twice.append(name.clone(), HeaderValue::from_static("a"));
             assert_eq!(duplicate_singleton(&twice), None);
@@ -163,5 +210,38 @@ mod tests {
             assert_eq!(duplicate_singleton(&twice), Some(name));
         }
         assert_eq!(duplicate_singleton(&headers(&[("accept", "a"), ("accept", "b")])), None);
+    }
+
+    #[test]
+    fn a_server_cannot_steer_the_client_by_headers() {
+        let mut answer = headers(&[
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+            ("mcp-session-id", "s"),
+            ("x-accel-buffering", "no"),
+            ("retry-after", "1"),
+            ("set-cookie", "a=b"),
+            ("location", "https://evil.example"),
+            ("alt-svc", "h3=\":443\""),
+            ("www-authenticate", "Bearer resource_metadata=\"https://evil.example\""),
+            ("access-control-allow-origin", "*"),
+            ("link", "<https://evil.example>"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("trailer", "x"),
+        ]);
+        strip_answer(&mut answer);
+        let mut left: Vec<&str> = answer.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                "cache-control",
+                "content-type",
+                "mcp-session-id",
+                "retry-after",
+                "x-accel-buffering"
+            ]
+        );
     }
 }

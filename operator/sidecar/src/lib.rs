@@ -11,9 +11,11 @@ pub mod guard;
 mod headers;
 mod metrics;
 mod pipeline;
+mod reload;
 pub mod seal;
 mod server;
 mod sidecar;
+mod wire;
 
 pub use sallyport_audit::journal::UnwrittenRecords;
-pub use sidecar::{Sidecar, StartError};
+pub use sidecar::{Place, Sidecar, StartError};

@@ -4,10 +4,10 @@ use clap::{Parser, Subcommand};
 use sallyport_policy::enforcement::EnforcementMode;
 use sallyport_policy::{FILE_NAME, MOUNT_PATH, ParseError, PolicyFile};
 use sallyport_sidecar::guard::{self, NotRefused, Probe};
-use sallyport_sidecar::{Sidecar, StartError, UnwrittenRecords};
+use sallyport_sidecar::{Place, Sidecar, StartError, UnwrittenRecords};
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,6 +55,9 @@ struct Common {
     /// Its port.
     #[arg(long, env = "KUBERNETES_SERVICE_PORT")]
     api_server_port: Option<String>,
+    /// The pod's own address, where other replicas reach it.
+    #[arg(long, env = "POD_IP")]
+    pod_address: Option<IpAddr>,
 }
 
 impl Common {
@@ -155,13 +158,18 @@ async fn guard(common: Common, termination_log: &Path) -> Result<(), RunError> {
 }
 
 async fn run(common: Common) -> Result<(), RunError> {
-    let api_server = common.api_server();
-    let policy = read_policy(common.policy)?;
+    let place = Place {
+        api_server: common.api_server(),
+        pod: common.pod_address,
+    };
+    let policy = read_policy(common.policy.clone())?;
     // Not through std's own handle: it keeps what a failed write left over, and the journal must know what was written.
     let sink = io::stdout().as_fd().try_clone_to_owned().map_err(RunError::Sink)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let sidecar = Sidecar::bind(policy, api_server, File::from(sink)).await?;
+    let sidecar = Sidecar::bind(policy, place, File::from(sink))
+        .await?
+        .following(common.policy);
     tracing::info!(traffic = %sidecar.traffic_address(), admin = %sidecar.admin_address(), "listening");
     sidecar
         .serve(async {

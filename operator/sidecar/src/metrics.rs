@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use sallyport_audit::journal::JournalMetrics;
 use sallyport_policy::enforcement::{Destination, Verdict};
+use sallyport_policy::tools::{DriftReport, ToolState};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -95,6 +96,20 @@ struct ProbeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    state: &'static str,
+}
+
+const TOOL_STATES: [(ToolState, &str); 6] = [
+    (ToolState::Pinned, "pinned"),
+    (ToolState::Unpinned, "unpinned"),
+    (ToolState::Drifted, "drifted"),
+    (ToolState::Missing, "missing"),
+    (ToolState::Duplicate, "duplicate"),
+    (ToolState::Faulty, "faulty"),
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DurationLabels {
     method: MethodClass,
 }
@@ -117,6 +132,10 @@ pub struct Metrics {
     /// 1 while the pod was refused what it must be in the last round of probes.
     pub enforced: Gauge,
     probes: Family<ProbeLabels, Counter>,
+    policy_generation: Gauge,
+    policy_rejected: Gauge,
+    authentication_problems: Gauge,
+    tools: Family<ToolLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -139,6 +158,10 @@ impl Metrics {
             audit_unrecorded_refusals: Counter::default(),
             enforced: Gauge::default(),
             probes: Family::default(),
+            policy_generation: Gauge::default(),
+            policy_rejected: Gauge::default(),
+            authentication_problems: Gauge::default(),
+            tools: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests by how they ended", metrics.requests.clone());
@@ -171,7 +194,45 @@ impl Metrics {
             "Connection attempts to destinations that no rule allows",
             metrics.probes.clone(),
         );
+        registry.register(
+            "policy_generation",
+            "Generation of the spec that the policy in force was written from",
+            metrics.policy_generation.clone(),
+        );
+        registry.register(
+            "policy_rejected",
+            "1 if the policy file as it is now cannot be used, so that the one of before decides",
+            metrics.policy_rejected.clone(),
+        );
+        registry.register(
+            "authentication_problems",
+            "Key files and issuers that do not work as the policy wants them",
+            metrics.authentication_problems.clone(),
+        );
+        registry.register(
+            "tools",
+            "Tools of the server by what holds of them",
+            metrics.tools.clone(),
+        );
         metrics
+    }
+
+    /// Says which policy is in force.
+    pub fn policy(&self, generation: i64, rejected: bool, authentication_problems: usize) {
+        self.policy_generation.set(generation);
+        self.policy_rejected.set(i64::from(rejected));
+        self.authentication_problems
+            .set(i64::try_from(authentication_problems).unwrap_or(i64::MAX));
+    }
+
+    /// Says what was seen of the server's tools.
+    pub fn tools(&self, report: &DriftReport) {
+        for (state, label) in TOOL_STATES {
+            let count = report.tools.iter().filter(|tool| tool.state == state).count();
+            self.tools
+                .get_or_create(&ToolLabels { state: label })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts a connection attempt to a forbidden destination.

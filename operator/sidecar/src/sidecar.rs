@@ -2,21 +2,27 @@
 
 use crate::admin::Admin;
 use crate::audit::{Admission, Record};
+use crate::confirm::Confirmations;
 use crate::guard::{EnforcementWatch, Probe};
 use crate::metrics::Metrics;
-use crate::pipeline::Pipeline;
-use crate::server::{ServerWatch, Upstream};
+use crate::pipeline::{Budget, Peer, Pipeline, Places, Rules};
+use crate::reload::PolicyInForce;
+use crate::seal::{KeysError, Seal, SealError};
+use crate::server::{ServerTools, ServerWatch, Upstream};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
+use sallyport_core::follow::FollowError;
 use sallyport_core::listener::{self, BindError, Server};
+use sallyport_core::tls::{TlsAcceptor, TlsError, TlsFiles};
 use sallyport_policy::PolicyFile;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Records that may wait for the sink beside those of the requests under way.
 const BACKLOG: usize = 256;
@@ -39,6 +45,30 @@ pub enum StartError {
     /// Nowhere to write audit records.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// No sealing keys.
+    #[error("cannot seal what clients bring back")]
+    Keys(#[from] KeysError),
+    /// No random bytes.
+    #[error("cannot keep track of confirmations")]
+    Confirmations(#[from] SealError),
+    /// The pod's address is not known.
+    #[error("sealing.peerPort is set, but the pod's address is not known: set POD_IP")]
+    PodAddress,
+    /// Nowhere to be asked by other replicas.
+    #[error("cannot listen for other replicas on {address}")]
+    Peers {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Callers cannot be told apart.
+    #[error("cannot authenticate callers as the policy says")]
+    Authentication(#[from] sallyport_auth::StartError),
+    /// No certificate.
+    #[error("cannot serve TLS as the policy says")]
+    Tls(#[from] FollowError<TlsError>),
     /// The server has no path.
     #[error("the policy's upstream path {path:?} is no URL path: it must begin with a slash")]
     Path {
@@ -50,16 +80,30 @@ pub enum StartError {
     },
 }
 
+/// What the kubelet tells the sidecar about its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// Where the API server is.
+    pub api_server: Option<SocketAddr>,
+    /// The pod's own address.
+    pub pod: Option<IpAddr>,
+}
+
 /// A sidecar that has its ports and does not serve yet.
 pub struct Sidecar {
-    policy: PolicyFile,
+    rules: Rules,
+    policy_file: Option<PathBuf>,
     probe: Probe,
     path: PathAndQuery,
     traffic: TcpListener,
     admin: TcpListener,
+    peers: Option<TcpListener>,
+    tls: Option<TlsAcceptor>,
     traffic_address: SocketAddr,
     admin_address: SocketAddr,
     upstream: Upstream,
+    seal: Arc<Seal>,
+    confirmations: Arc<Confirmations>,
     journal: Journal<Record>,
     journal_thread: JournalThread,
     metrics: Arc<Metrics>,
@@ -68,45 +112,67 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Takes the ports of `policy` (0 for any) and starts the audit thread, which writes to `sink`. `api_server` is where
-    /// the kubelet says the API server is.
+    /// Takes the ports of `policy` (0 for any) and starts the audit thread, which writes to `sink`.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub async fn bind(
-        policy: PolicyFile,
-        api_server: Option<SocketAddr>,
-        sink: impl Write + Send + 'static,
-    ) -> Result<Self, StartError> {
+    pub async fn bind(policy: PolicyFile, place: Place, sink: impl Write + Send + 'static) -> Result<Self, StartError> {
         let path = policy.upstream.path.parse().map_err(|source| StartError::Path {
             path: policy.upstream.path.clone(),
             source,
         })?;
-        let metrics = Arc::new(Metrics::new());
+        // The ports first: what holds them already may be the server.
         let traffic = listener::bind(policy.listen.port).await?;
         let admin = listener::bind(policy.listen.admin_port).await?;
+        let peer_address = peer_address(&policy, place)?;
+        let peers = match peer_address {
+            None => None,
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.map_err(|source| StartError::Peers { address, source })?)
+            }
+        };
+        let tls = tls_files(&policy).map(TlsAcceptor::start).transpose()?;
+        let metrics = Arc::new(Metrics::new());
         // A request holds its places in the journal until it ends, and a connection has one request at a time.
         let capacity = connections(&policy) * Admission::PLACES + BACKLOG;
         let (journal, journal_thread) =
             Journal::start(sink, journal_settings(&policy, capacity), metrics.journal.clone())?;
+        let seal = Arc::new(Seal::new(
+            &policy.endpoint.uid,
+            policy.sealing.keys_file.as_ref().map(PathBuf::from),
+        )?);
+        let confirmations = Arc::new(Confirmations::new(seal.clone(), &policy.endpoint, peer_address)?);
         let head_bound = Duration::from_secs(policy.limits.response_header_seconds);
         let (control, drain) = drain();
         Ok(Self {
             traffic_address: traffic.local_addr().map_err(StartError::Address)?,
             admin_address: admin.local_addr().map_err(StartError::Address)?,
             upstream: Upstream::new(policy.upstream.address.clone(), head_bound),
-            probe: Probe::new(&policy.enforcement, api_server),
-            policy,
+            probe: Probe::new(&policy.enforcement, place.api_server),
+            rules: Rules::new(policy, None)?,
+            policy_file: None,
             path,
             traffic,
             admin,
+            peers,
+            tls,
+            seal,
+            confirmations,
             journal,
             journal_thread,
             metrics,
             control,
             drain,
         })
+    }
+
+    /// Follows the policy in `file` from when it serves.
+    #[must_use]
+    pub fn following(mut self, file: PathBuf) -> Self {
+        self.policy_file = Some(file);
+        self
     }
 
     /// Where MCP traffic is served.
@@ -126,8 +192,11 @@ impl Sidecar {
     ///
     /// When records could not be written.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
-        let watch = ServerWatch::start(self.upstream.clone(), self.path);
-        let enforcement = EnforcementWatch::start(self.probe, self.policy.enforcement.mode, self.metrics.clone());
+        let policy = self.rules.policy.clone();
+        let in_force = Arc::new(PolicyInForce::follow(self.rules, self.policy_file));
+        let tools = ServerTools::default();
+        let watch = ServerWatch::start(self.upstream.clone(), self.path, tools.clone(), in_force.rules());
+        let enforcement = EnforcementWatch::start(self.probe, policy.enforcement.mode, self.metrics.clone());
         let admin = tokio::spawn(serve_admin(
             self.admin,
             Admin {
@@ -135,42 +204,66 @@ impl Sidecar {
                 drain: self.drain.clone(),
                 control: self.control.clone(),
                 server: watch,
+                tools: tools.clone(),
+                policy: in_force.clone(),
                 enforcement,
                 metrics: self.metrics.clone(),
             },
         ));
-        let drain_bound = Duration::from_secs(self.policy.limits.drain_seconds);
+        let keys = follow_keys(self.seal.clone());
+        let peers = serve_peers(self.confirmations.clone(), self.peers);
+        let pipeline = Arc::new(Pipeline {
+            rules: in_force.rules(),
+            upstream: self.upstream,
+            tools,
+            seal: self.seal,
+            confirmations: self.confirmations,
+            journal: self.journal,
+            drain: self.drain.clone(),
+            metrics: self.metrics.clone(),
+            places: Places::default(),
+            budget: Budget::default(),
+        });
         let server = Server {
             listener: self.traffic,
-            connections: connections(&self.policy),
+            connections: connections(&policy),
             gauge: self.metrics.connections.clone(),
         };
-        let pipeline = Arc::new(Pipeline::new(
-            self.policy,
-            self.upstream,
-            self.journal,
-            self.drain.clone(),
-            self.metrics,
-        ));
+        let tls = self.tls.map(Arc::new);
         let drain = self.drain.clone();
-        let serve = move |stream, peer| {
-            let pipeline = pipeline.clone();
-            let handler = move |request, peer| {
-                let pipeline = pipeline.clone();
-                async move { pipeline.handle(request, peer).await }
-            };
-            listener::serve_http(stream, peer, handler, drain.clone())
-        };
+        let serve = move |stream, address| serve_traffic(pipeline.clone(), tls.clone(), stream, address, drain.clone());
+        let drain_bound = Duration::from_secs(policy.limits.drain_seconds);
         tokio::join!(server.run(serve, self.drain, &self.control, drain_bound), async {
             stop.await;
             tracing::info!("draining");
             self.control.advance(Phase::Draining);
         });
-        admin.abort();
-        // Its handles on the journal go with it; the writing thread ends when the last one is gone.
-        let _ = admin.await;
+        for task in [Some(keys), peers, Some(admin)].into_iter().flatten() {
+            task.abort();
+            // Its handles on the journal go with it; the writing thread ends when the last one is gone.
+            let _ = task.await;
+        }
         self.journal_thread.finish(FLUSH_BOUND).await
     }
+}
+
+/// Where other replicas reach this one, if the policy has it so.
+fn peer_address(policy: &PolicyFile, place: Place) -> Result<Option<SocketAddr>, StartError> {
+    match (policy.sealing.peer_port, place.pod) {
+        (None, _) => Ok(None),
+        (Some(port), Some(pod)) => Ok(Some(SocketAddr::new(pod, port))),
+        (Some(_), None) => Err(StartError::PodAddress),
+    }
+}
+
+fn tls_files(policy: &PolicyFile) -> Option<TlsFiles> {
+    let tls = policy.listen.tls.as_ref()?;
+    let authorities = policy.authentication.client_certificates.as_ref();
+    Some(TlsFiles {
+        certificate: tls.certificate_file.clone().into(),
+        key: tls.key_file.clone().into(),
+        client_ca: authorities.map(|authorities| authorities.ca_file.clone().into()),
+    })
 }
 
 fn journal_settings(policy: &PolicyFile, capacity: usize) -> Settings {
@@ -181,6 +274,56 @@ fn journal_settings(policy: &PolicyFile, capacity: usize) -> Settings {
 
 fn connections(policy: &PolicyFile) -> usize {
     usize::try_from(policy.limits.connections).unwrap_or(usize::MAX).max(1)
+}
+
+fn follow_keys(seal: Arc<Seal>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { seal.follow_keys().await })
+}
+
+fn serve_peers(
+    confirmations: Arc<Confirmations>,
+    listener: Option<TcpListener>,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let listener = listener?;
+    Some(tokio::spawn(async move { confirmations.serve_peers(listener).await }))
+}
+
+/// Serves one connection of a client.
+async fn serve_traffic(
+    pipeline: Arc<Pipeline>,
+    tls: Option<Arc<TlsAcceptor>>,
+    stream: TcpStream,
+    address: IpAddr,
+    drain: Drain,
+) {
+    let Some(tls) = tls else {
+        let peer = Peer {
+            address,
+            certificate: None,
+        };
+        return listener::serve_http(stream, address, handler(pipeline, peer), drain).await;
+    };
+    match tls.accept(stream).await {
+        Ok((stream, certificate)) => {
+            let peer = Peer { address, certificate };
+            listener::serve_http(stream, address, handler(pipeline, peer), drain).await;
+        }
+        Err(error) => tracing::debug!(%error, %address, "no TLS connection came to be"),
+    }
+}
+
+fn handler(
+    pipeline: Arc<Pipeline>,
+    peer: Peer,
+) -> impl Fn(
+    http::Request<hyper::body::Incoming>,
+    IpAddr,
+) -> futures::future::BoxFuture<'static, http::Response<crate::pipeline::Answer>> {
+    let peer = Arc::new(peer);
+    move |request, _| {
+        let (pipeline, peer) = (pipeline.clone(), peer.clone());
+        Box::pin(async move { pipeline.handle(request, &peer).await })
+    }
 }
 
 /// Serves the admin port until aborted: readiness must be answered while the traffic port drains.

@@ -176,8 +176,19 @@ impl Entry {
         self.close(outcome, Some(reason));
     }
 
+    /// Ends the record of a request that was neither refused nor the server's to answer.
+    pub fn answered_here(mut self, status: http::StatusCode, outcome: Outcome, response_bytes: u64) {
+        self.record.status = status.as_u16();
+        self.record.response_bytes = response_bytes;
+        self.end(outcome, None, ClosedBy::Sidecar);
+    }
+
     /// Ends the record; nothing after the first end counts.
     pub fn close(&mut self, outcome: Outcome, reason: Option<&'static str>) {
+        self.end(outcome, reason, closed_by(outcome));
+    }
+
+    fn end(&mut self, outcome: Outcome, reason: Option<&'static str>, by: ClosedBy) {
         let Some(slot) = self.closing.take() else { return };
         self.opening = None;
         let outcome = match outcome {
@@ -187,7 +198,7 @@ impl Entry {
         let elapsed = self.started.elapsed();
         self.record.outcome = Some(outcome);
         self.record.reason = reason;
-        self.record.closed_by = Some(closed_by(outcome));
+        self.record.closed_by = Some(by);
         self.record.latency_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         self.metrics.request_ended(outcome, self.method, elapsed);
         slot.send(self.record.clone());

@@ -104,7 +104,7 @@ pub enum Answered {
     NotOurs,
     /// It was an answer to our question: status 202, nothing is forwarded.
     Taken,
-    /// It claims to be one: status 400, nothing is forwarded.
+    /// It claims to be one: it is refused, nothing is forwarded.
     Refused(Refusal),
 }
 

@@ -1,8 +1,13 @@
 //! Last stage: the answer's body on its way to the client.
 
+use super::budget::Held;
+use super::denial::Denial;
+use super::inspect::{Inspector, Kind as MessageKind, Refused};
+use super::limit::Place;
 use crate::audit::{Entry, Outcome};
 use crate::metrics::Metrics;
-use bytes::Bytes;
+use crate::wire::sse::{self, Event, Piece, Splitter};
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
@@ -10,9 +15,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_core::drain::{Drain, Phase};
+use serde_json::value::RawValue;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::time::{Instant, Sleep};
 
 /// The body of an answer.
 pub struct Answer(Kind);
@@ -20,6 +27,8 @@ pub struct Answer(Kind);
 enum Kind {
     Whole(Full<Bytes>),
     Stream(Box<Stream>),
+    /// A question of ours, and what comes after its answer on the same stream.
+    Asking(Option<Bytes>, BoxFuture<'static, Answer>),
     /// Its record is closed and nothing more comes.
     Ended,
 }
@@ -27,10 +36,31 @@ enum Kind {
 /// A body of the server that is passed on frame by frame: none is read before the client took the one before it.
 struct Stream {
     body: Incoming,
-    events: bool,
+    events: Option<Events>,
     ending: BoxFuture<'static, Ending>,
     entry: Entry,
+    /// What is still to be said after the record is closed.
+    last_words: Option<Bytes>,
+    closed: bool,
+    _place: Place,
     _active: Option<ActiveStream>,
+}
+
+/// What event streams have beside other bodies.
+pub struct Events {
+    splitter: Splitter,
+    inspector: Inspector,
+    held: Held,
+    clock: Option<Clock>,
+    /// The request that the stream answers.
+    id: Option<Box<RawValue>>,
+}
+
+/// Runs while the server is to say something.
+struct Clock {
+    bound: Duration,
+    sleep: Pin<Box<Sleep>>,
+    stopped: bool,
 }
 
 /// Why a stream ends before the server ends it.
@@ -40,14 +70,22 @@ enum Ending {
     Drain,
 }
 
+/// Bounds of one answer's time.
+pub struct Times {
+    /// In all.
+    pub lifetime: Duration,
+    /// Whether it has no end of its own: it ends as soon as the pod's end is decided, others when the drain's time is up.
+    pub endless: bool,
+}
+
 /// An answer that is cut off in the middle. The connection is closed, so that the client does not take it for whole.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The server broke it off.
     #[error("the server broke off its answer")]
     Upstream(#[source] hyper::Error),
-    /// A time bound was reached.
-    #[error("the answer took longer than the endpoint allows")]
+    /// A bound was reached.
+    #[error("the answer is longer, or took longer, than the endpoint allows")]
     CutOff,
 }
 
@@ -66,35 +104,179 @@ impl Answer {
         Self(Kind::Whole(body))
     }
 
-    /// A body of the server. `endless` streams end as soon as the pod's end is decided, others when the drain's time is up.
+    /// A body of the server, with `events` if it is an event stream.
     pub(super) fn stream(
         body: Incoming,
-        events: bool,
-        endless: bool,
-        lifetime: Duration,
-        entry: Entry,
+        events: Option<Events>,
+        times: &Times,
+        (entry, place): (Entry, Place),
         mut drain: Drain,
         metrics: &Metrics,
     ) -> Self {
-        let last = if endless && events {
+        let last = if times.endless && events.is_some() {
             Phase::Leaving
         } else {
             Phase::Ended
         };
+        let lifetime = times.lifetime;
         let ending = Box::pin(async move {
             tokio::select! {
                 () = tokio::time::sleep(lifetime) => Ending::Lifetime,
                 () = drain.reached(last) => Ending::Drain,
             }
         });
+        let active = events.is_some().then(|| ActiveStream::new(&metrics.active_streams));
         Self(Kind::Stream(Box::new(Stream {
             body,
             events,
             ending,
             entry,
-            _active: events.then(|| ActiveStream::new(&metrics.active_streams)),
+            last_words: None,
+            closed: false,
+            _place: place,
+            _active: active,
         })))
     }
+}
+
+impl Answer {
+    /// An event stream that begins with `question` and goes on with the frames of the answer that `next` gives.
+    pub(super) fn after_question(question: Bytes, next: BoxFuture<'static, Self>) -> Self {
+        Self(Kind::Asking(Some(question), next))
+    }
+
+    /// The last event of a stream, which tells why there is no answer.
+    pub(super) fn last_event(denial: &Denial, id: Option<&RawValue>, mut entry: Entry) -> Self {
+        entry.error_code(denial.code().into());
+        let event = sse::event(&denial.body(id));
+        entry.response_bytes(event.len() as u64);
+        entry.close(denial.outcome(), Some(denial.reason()));
+        Self::whole(Full::new(event))
+    }
+
+    /// The last event of a stream: one message of the server.
+    pub(super) fn last_message(message: &Bytes, mut entry: Entry) -> Self {
+        let event = sse::event(&escaped(message).unwrap_or_else(|| message.clone()));
+        entry.response_events(1);
+        entry.response_bytes(event.len() as u64);
+        entry.close(Outcome::Allowed, None);
+        Self::whole(Full::new(event))
+    }
+}
+
+impl Events {
+    /// Events of at most `limit` bytes, looked at by `inspector`. With `clock`, the longest time until the first message and
+    /// between two; `id` is the request that the stream answers.
+    pub fn new(
+        limit: u64,
+        inspector: Inspector,
+        held: Held,
+        clock: Option<Duration>,
+        id: Option<Box<RawValue>>,
+    ) -> Self {
+        Self {
+            splitter: Splitter::new(usize::try_from(limit).unwrap_or(usize::MAX)),
+            inspector,
+            held,
+            clock: clock.map(|bound| Clock {
+                bound,
+                sleep: Box::pin(tokio::time::sleep(bound)),
+                stopped: false,
+            }),
+            id,
+        }
+    }
+
+    /// What of these bytes passes now.
+    fn pass(&mut self, bytes: &[u8], entry: &mut Entry) -> Result<Bytes, Denial> {
+        let pieces = self.splitter.push(bytes).map_err(|_| Denial::AnswerTooLarge)?;
+        self.held.set(self.splitter.held())?;
+        let mut passed = BytesMut::with_capacity(bytes.len());
+        for piece in pieces {
+            match piece {
+                Piece::Filler(filler) if is_plain(&filler) => passed.extend_from_slice(&filler),
+                Piece::Filler(_) => {}
+                Piece::Event(event) => passed.extend_from_slice(&self.event(&event, entry)),
+            }
+        }
+        Ok(passed.freeze())
+    }
+
+    /// What is left when the server ends the stream.
+    fn finish(&mut self, entry: &mut Entry) -> Bytes {
+        match self.splitter.finish() {
+            Some(event) => self.event(&event, entry),
+            None => Bytes::new(),
+        }
+    }
+
+    fn event(&mut self, event: &Event, entry: &mut Entry) -> Bytes {
+        let data = event.data().unwrap_or_default();
+        if data.trim_ascii().is_empty() {
+            return event.bytes().clone();
+        }
+        let data = Bytes::from(data.into_owned());
+        entry.response_events(1);
+        match self.inspector.message(&data) {
+            Ok(seen) => {
+                if let Some(clock) = &mut self.clock {
+                    clock.message(seen.kind);
+                }
+                if seen.kind == MessageKind::Answer {
+                    entry.result(seen.result_type.as_deref(), seen.is_error);
+                    if let Some(code) = seen.error_code {
+                        entry.error_code(code);
+                    }
+                }
+                let safe = escaped(seen.changed.as_ref().unwrap_or(&data));
+                match (seen.changed, safe) {
+                    (None, None) if event.fields_are_plain() => event.bytes().clone(),
+                    (changed, safe) => event.with_data(&safe.or(changed).unwrap_or(data)),
+                }
+            }
+            Err(Refused { id: None, reason }) => {
+                tracing::warn!(reason, "a message of the server is left out");
+                Bytes::new()
+            }
+            Err(Refused { id: Some(id), reason }) => {
+                tracing::warn!(reason, "an answer of the server is replaced by an error");
+                let denial = Denial::AnswerRefused(reason);
+                entry.error_code(denial.code().into());
+                event.with_data(&denial.body(Some(&id)))
+            }
+        }
+    }
+}
+
+impl Clock {
+    /// A message came. While the client has a question to answer, the server has not.
+    fn message(&mut self, kind: MessageKind) {
+        self.stopped = kind == MessageKind::Request;
+        self.sleep.as_mut().reset(Instant::now() + self.bound);
+    }
+
+    fn poll_over(&mut self, context: &mut Context<'_>) -> bool {
+        !self.stopped && self.sleep.as_mut().poll(context).is_ready()
+    }
+}
+
+/// Some clients end lines at characters at which the standard ends none, and would read events where there are none.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|byte| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~'))
+}
+
+/// JSON in which no character is left at which some clients end lines; `None` when there is none. Inside of JSON they can
+/// stand in strings only.
+fn escaped(json: &Bytes) -> Option<Bytes> {
+    let text = std::str::from_utf8(json).ok()?;
+    text.contains(['\u{85}', '\u{2028}', '\u{2029}']).then(|| {
+        text.replace('\u{85}', "\\u0085")
+            .replace('\u{2028}', "\\u2028")
+            .replace('\u{2029}', "\\u2029")
+            .into()
+    })
 }
 
 impl Body for Answer {
@@ -111,6 +293,13 @@ impl Body for Answer {
                 return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
             }
             Kind::Stream(stream) => ready!(stream.poll_frame(context)),
+            Kind::Asking(question, next) => {
+                if let Some(question) = question.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(question))));
+                }
+                *self = ready!(next.as_mut().poll(context));
+                return self.poll_frame(context);
+            }
             Kind::Ended => None,
         };
         if !matches!(frame, Some(Ok(_))) {
@@ -122,7 +311,8 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(body) => body.is_end_stream(),
-            Kind::Stream(stream) => stream.body.is_end_stream(),
+            Kind::Stream(stream) => stream.events.is_none() && stream.body.is_end_stream(),
+            Kind::Asking(..) => false,
             Kind::Ended => true,
         }
     }
@@ -130,7 +320,8 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Whole(body) => body.size_hint(),
-            Kind::Stream(stream) => stream.body.size_hint(),
+            Kind::Stream(stream) if stream.events.is_none() => stream.body.size_hint(),
+            Kind::Stream(_) | Kind::Asking(..) => SizeHint::default(),
             Kind::Ended => SizeHint::with_exact(0),
         }
     }
@@ -138,37 +329,88 @@ impl Body for Answer {
 
 impl Stream {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if self.closed {
+            return Poll::Ready(self.last_words.take().map(|words| Ok(Frame::data(words))));
+        }
         if let Poll::Ready(ending) = self.ending.as_mut().poll(context) {
-            let (outcome, reason) = match ending {
-                Ending::Lifetime => (Outcome::TimedOut, "stream_lifetime_reached"),
-                Ending::Drain => (Outcome::Drained, "sidecar_stops"),
-            };
-            self.entry.close(outcome, Some(reason));
-            // A client of an event stream knows how to go on after its end; half a JSON document must not look whole.
-            return Poll::Ready((!self.events).then_some(Err(AnswerError::CutOff)));
+            return Poll::Ready(match ending {
+                Ending::Lifetime => self.end(Outcome::TimedOut, "stream_lifetime_reached", None),
+                Ending::Drain => self.end(Outcome::Drained, "sidecar_stops", None),
+            });
         }
-        match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.entry.response_bytes(length as u64);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                self.entry.close(Outcome::UpstreamFailed, Some("upstream_broke_off"));
-                Poll::Ready(Some(Err(AnswerError::Upstream(error))))
-            }
-            None => {
-                self.entry.close(Outcome::Allowed, None);
-                Poll::Ready(None)
+        let late = self
+            .events
+            .as_mut()
+            .and_then(|events| events.clock.as_mut())
+            .is_some_and(|clock| clock.poll_over(context));
+        if late {
+            return Poll::Ready(self.end(Outcome::TimedOut, "request_timed_out", Some(&Denial::UpstreamTimedOut)));
+        }
+        loop {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    let Some(events) = &mut self.events else {
+                        let length = frame.data_ref().map_or(0, Bytes::len);
+                        self.entry.response_bytes(length as u64);
+                        return Poll::Ready(Some(Ok(frame)));
+                    };
+                    // Trailers of an event stream mean nothing to anybody.
+                    let Ok(data) = frame.into_data() else { continue };
+                    match events.pass(&data, &mut self.entry) {
+                        Ok(passed) if passed.is_empty() => {}
+                        Ok(passed) => {
+                            self.entry.response_bytes(passed.len() as u64);
+                            return Poll::Ready(Some(Ok(Frame::data(passed))));
+                        }
+                        Err(denial) => {
+                            let (outcome, reason) = (denial.outcome(), denial.reason());
+                            return Poll::Ready(self.end(outcome, reason, Some(&denial)));
+                        }
+                    }
+                }
+                Some(Err(error)) => {
+                    self.entry.close(Outcome::UpstreamFailed, Some("upstream_broke_off"));
+                    return Poll::Ready(Some(Err(AnswerError::Upstream(error))));
+                }
+                None => {
+                    let rest = match &mut self.events {
+                        Some(events) => events.finish(&mut self.entry),
+                        None => Bytes::new(),
+                    };
+                    self.entry.response_bytes(rest.len() as u64);
+                    self.entry.close(Outcome::Allowed, None);
+                    self.closed = true;
+                    return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                }
             }
         }
+    }
+
+    /// Ends the stream. A client of an event stream knows how to go on after its end, and is told what happened to its
+    /// request; half a JSON document must not look whole.
+    fn end(
+        &mut self,
+        outcome: Outcome,
+        reason: &'static str,
+        said: Option<&Denial>,
+    ) -> Option<Result<Frame<Bytes>, AnswerError>> {
+        if let (Some(denial), Some(_)) = (said, &self.events) {
+            self.entry.error_code(denial.code().into());
+        }
+        self.entry.close(outcome, Some(reason));
+        self.closed = true;
+        let Some(events) = &self.events else {
+            return Some(Err(AnswerError::CutOff));
+        };
+        let (denial, id) = said.zip(events.id.as_ref())?;
+        Some(Ok(Frame::data(sse::event(&denial.body(Some(id))))))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         // hyper does not ask for a frame after the last one of a body whose length it knows.
-        if self.body.is_end_stream() {
+        if self.events.is_none() && self.body.is_end_stream() {
             self.entry.close(Outcome::Allowed, None);
         }
     }

@@ -1,5 +1,6 @@
 //! Second stage: the body, bounded in bytes and time.
 
+use super::budget::Held;
 use super::denial::Denial;
 use super::head::Verb;
 use crate::audit::Entry;
@@ -18,21 +19,15 @@ const READ_BOUND: Duration = Duration::from_secs(30);
 const DISCARD_BYTES: u64 = 4 << 20;
 const DISCARD_BOUND: Duration = Duration::from_secs(1);
 
-/// Reads the body as it is.
+/// A body whose announced length may pass.
 ///
 /// # Errors
 ///
-/// When it is over `limit` bytes, takes too long or breaks off, and when there is one although `verb` has none.
-pub async fn read(
-    verb: Verb,
-    headers: &HeaderMap,
-    body: Incoming,
-    limit: u64,
-    entry: &mut Entry,
-) -> Result<Bytes, Denial> {
+/// When it is announced to be over `limit` bytes, and when there is one although `verb` has none.
+pub async fn announced(verb: Verb, headers: &HeaderMap, body: Incoming, limit: u64) -> Result<Incoming, Denial> {
     if verb != Verb::Post {
         return if body.is_end_stream() {
-            Ok(Bytes::new())
+            Ok(body)
         } else {
             Err(Denial::UnexpectedBody)
         };
@@ -45,13 +40,25 @@ pub async fn read(
         }
         return Err(Denial::BodyTooLarge { limit });
     }
-    match tokio::time::timeout(READ_BOUND, collect(body, limit, entry)).await {
+    Ok(body)
+}
+
+/// Reads the body as it is.
+///
+/// # Errors
+///
+/// When it is over `limit` bytes, takes too long or breaks off, or when `held` cannot hold it.
+pub async fn read(verb: Verb, body: Incoming, limit: u64, held: &mut Held, entry: &mut Entry) -> Result<Bytes, Denial> {
+    if verb != Verb::Post {
+        return Ok(Bytes::new());
+    }
+    match tokio::time::timeout(READ_BOUND, collect(body, limit, held, entry)).await {
         Ok(result) => result,
         Err(_) => Err(Denial::BodyTimedOut),
     }
 }
 
-async fn collect(mut body: Incoming, limit: u64, entry: &mut Entry) -> Result<Bytes, Denial> {
+async fn collect(mut body: Incoming, limit: u64, held: &mut Held, entry: &mut Entry) -> Result<Bytes, Denial> {
     let mut collected = BytesMut::new();
     let mut single: Option<Bytes> = None;
     let mut length: u64 = 0;
@@ -63,6 +70,10 @@ async fn collect(mut body: Incoming, limit: u64, entry: &mut Entry) -> Result<By
         if length > limit {
             discard(body).await;
             return Err(Denial::BodyTooLarge { limit });
+        }
+        if let Err(full) = held.set(usize::try_from(length).unwrap_or(usize::MAX)) {
+            discard(body).await;
+            return Err(full.into());
         }
         // Most bodies come in one piece, which then needs no copy.
         match (single.take(), collected.is_empty()) {
@@ -76,7 +87,8 @@ async fn collect(mut body: Incoming, limit: u64, entry: &mut Entry) -> Result<By
     Ok(single.unwrap_or_else(|| collected.freeze()))
 }
 
-async fn discard(mut body: Incoming) {
+/// Reads some more of a body and throws it away, so that its sender gets to read the answer.
+pub async fn discard(mut body: Incoming) {
     let reading = async {
         let mut length: u64 = 0;
         while let Some(Ok(frame)) = body.frame().await {

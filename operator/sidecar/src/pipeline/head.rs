@@ -1,7 +1,9 @@
 //! First stage: everything that the head of a request decides.
 
+use super::cors;
 use super::denial::Denial;
 use crate::headers;
+use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
@@ -29,26 +31,49 @@ impl Verb {
     }
 }
 
-/// Whether the head may pass, and as what.
+/// What a request whose head may pass is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// MCP.
+    Mcp(Verb),
+    /// To learn whether another request may be sent from a page.
+    Preflight,
+    /// To learn who issues tokens for this endpoint (RFC 9728). Needs no authentication.
+    Metadata(Bytes),
+}
+
+/// Whether the head may pass, and as what. `metadata` are the documents that are served at other paths.
 ///
 /// # Errors
 ///
 /// The first reason against it, in the order of the lines below.
-pub fn check(head: &Parts, policy: &PolicyFile) -> Result<Verb, Denial> {
+pub fn check(
+    head: &Parts,
+    policy: &PolicyFile,
+    metadata: impl FnOnce(&str) -> Option<Bytes>,
+) -> Result<Purpose, Denial> {
     if let Some(name) = headers::duplicate_singleton(&head.headers) {
         return Err(Denial::DuplicateHeader(name));
     }
     check_host(head, policy)?;
     check_origin(&head.headers, policy)?;
     if head.uri.path() != policy.upstream.path {
-        return Err(Denial::PathNotServed);
+        let document = metadata(head.uri.path()).ok_or(Denial::PathNotServed)?;
+        return match head.method {
+            Method::GET | Method::HEAD => Ok(Purpose::Metadata(document)),
+            Method::OPTIONS if cors::is_preflight(&head.headers) => Ok(Purpose::Preflight),
+            _ => Err(Denial::MethodNotAllowed),
+        };
+    }
+    if head.method == Method::OPTIONS && cors::is_preflight(&head.headers) {
+        return Ok(Purpose::Preflight);
     }
     let verb = Verb::of(&head.method).ok_or(Denial::MethodNotAllowed)?;
     check_framing(&head.headers)?;
     if verb == Verb::Post {
         check_content(&head.headers)?;
     }
-    Ok(verb)
+    Ok(Purpose::Mcp(verb))
 }
 
 /// An absolute request target would name a second host, which wins over `Host` (RFC 9112 section 3.2.2).
@@ -84,8 +109,7 @@ fn check_content(headers: &HeaderMap) -> Result<(), Denial> {
     let json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"));
+        .is_some_and(is_json_in_utf8);
     if !json {
         return Err(Denial::ContentTypeNotJson);
     }
@@ -93,4 +117,17 @@ fn check_content(headers: &HeaderMap) -> Result<(), Denial> {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Denial::ContentEncoded),
         _ => Ok(()),
     }
+}
+
+/// A server that believed another `charset` would read other bytes than the sidecar.
+fn is_json_in_utf8(content_type: &str) -> bool {
+    let mut parts = content_type.split(';');
+    let essence = parts.next().unwrap_or_default().trim();
+    let utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    };
+    essence.eq_ignore_ascii_case("application/json") && parts.all(utf8)
 }

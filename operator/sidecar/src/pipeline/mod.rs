@@ -1,162 +1,180 @@
 //! What happens to a request, stage by stage.
 //!
-//! The order is fixed: room in the journal, then the head (Host and Origin before anything that a caller gains by),
-//! the body's size, the strict reading of the message, then the server. Nothing that a later stage decides can be
-//! reached around an earlier one, for each stage takes what the one before it returns.
+//! The order is fixed ([`admit`]): room in the journal, then the head (Host and Origin before anything that a caller gains
+//! by), who calls, the body's size, the strict reading of the message and its agreement with the headers, whose names are in
+//! it, what the caller may do, how often, whether a person agrees; then the server, and what of its answer may pass
+//! ([`forward`], [`inspect`]). Nothing that a later stage decides can be reached around an earlier one, for each stage takes
+//! what the one before it returns.
 
+mod admit;
 mod answer;
+mod bind;
 mod body;
+mod budget;
+mod cors;
+mod decide;
 mod denial;
+mod forward;
 mod head;
-mod message;
+mod inspect;
+mod limit;
+mod record;
+mod rules;
 
 pub use answer::{Answer, is_event_stream};
+pub use budget::Budget;
 pub use denial::Denial;
-pub use message::Message;
+pub use limit::Places;
+pub use rules::{CurrentRules, Rules};
 
-use crate::audit::{Admission, Asked, CallArguments, Entry, Record, Target};
+use crate::audit::{Admission, Entry, Outcome, Record};
+use crate::confirm::Confirmations;
 use crate::metrics::Metrics;
-use crate::server::Upstream;
-use http::{Request, Response};
+use crate::seal::Seal;
+use crate::server::{ServerTools, Upstream};
+use admit::{Admitted, Told};
+use head::Purpose;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use http_body_util::Full;
 use hyper::body::Incoming;
+use sallyport_audit::Confirmation;
 use sallyport_audit::journal::Journal;
+use sallyport_auth::PeerCertificate;
 use sallyport_core::drain::Drain;
-use sallyport_policy::{ArgumentsMode, PolicyFile};
-use serde_json::value::RawValue;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Everything that a request needs. One per sidecar.
 pub struct Pipeline {
-    policy: PolicyFile,
-    endpoint: Arc<sallyport_policy::EndpointIdentity>,
-    upstream: Upstream,
-    journal: Journal<Record>,
-    drain: Drain,
-    metrics: Arc<Metrics>,
+    /// What decides.
+    pub rules: CurrentRules,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// What the server offers.
+    pub tools: ServerTools,
+    /// Seals what callers bring back.
+    pub seal: Arc<Seal>,
+    /// Asks persons.
+    pub confirmations: Arc<Confirmations>,
+    /// Where records go.
+    pub journal: Journal<Record>,
+    /// How far the end has come.
+    pub drain: Drain,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Requests under way.
+    pub places: Places,
+    /// Bytes under way.
+    pub budget: Budget,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// As the kernel says.
+    pub address: IpAddr,
+    /// Verified at the TLS handshake.
+    pub certificate: Option<PeerCertificate>,
 }
 
 impl Pipeline {
-    /// A pipeline that decides by `policy`.
-    pub fn new(
-        policy: PolicyFile,
-        upstream: Upstream,
-        journal: Journal<Record>,
-        drain: Drain,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            endpoint: Arc::new(policy.endpoint.clone()),
-            policy,
-            upstream,
-            journal,
-            drain,
-            metrics,
-        }
-    }
-
-    /// Answers one request and leaves one record of it.
-    pub async fn handle(&self, request: Request<Incoming>, client_ip: IpAddr) -> Response<Answer> {
+    /// Answers one request and leaves one record of it, two if the answer is an event stream.
+    pub async fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: &Peer) -> Response<Answer> {
         let Ok(admission) = Admission::take(&self.journal).await else {
             self.metrics.audit_unrecorded_refusals.inc();
             return Denial::SinkUnavailable.response(None);
         };
+        let rules = self.rules.borrow().clone();
         let (head, body) = request.into_parts();
-        let mut entry = Entry::open(
+        let entry = Entry::open(
             admission,
-            self.endpoint.clone(),
-            self.policy.generation,
-            client_ip,
+            rules.endpoint.clone(),
+            rules.policy.generation,
+            peer.address,
             &head,
             self.drain.clone(),
             self.metrics.clone(),
         );
-        let mut id = None;
-        match self.run(head, body, &mut entry, &mut id).await {
-            Ok(passed) => self.pass_on(passed, entry),
-            Err(denial) => {
-                let response = denial.response(id.as_deref());
-                let length = http_body::Body::size_hint(response.body()).lower();
-                entry.refused(denial.status(), denial.outcome(), denial.reason(), length);
-                response
+        let origin = cors::listed_origin(&head.headers, &rules.policy);
+        let mut response = self.answer(head, body, peer, &rules, entry).await;
+        if let Some(origin) = origin {
+            cors::allow(response.headers_mut(), origin);
+        }
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        head: Parts,
+        body: Incoming,
+        peer: &Peer,
+        rules: &Arc<Rules>,
+        mut entry: Entry,
+    ) -> Response<Answer> {
+        let verb = match self.purpose(&head, rules) {
+            Ok(Purpose::Mcp(verb)) => verb,
+            Ok(Purpose::Preflight) => return answered_here(cors::preflight(&head.headers), entry, Outcome::Allowed),
+            Ok(Purpose::Metadata(document)) => {
+                let body = if head.method == Method::HEAD {
+                    Full::default()
+                } else {
+                    document.into()
+                };
+                return answered_here(json(body), entry, Outcome::Allowed);
             }
+            Err(denial) => return refused(&denial, &Told::default(), entry),
+        };
+        let mut told = Told::default();
+        match self.admit(verb, head, body, peer, rules, &mut entry, &mut told).await {
+            Ok(Admitted::Forward(request)) => self.forward(*request, rules, entry).await,
+            Ok(Admitted::Elicit(request, elicitation)) => self.elicit(*request, elicitation, rules.clone(), entry),
+            Ok(Admitted::Ask(body)) => {
+                entry.confirmation(Confirmation::Requested);
+                answered_here(json(body.into()), entry, Outcome::ConfirmationRequired)
+            }
+            Ok(Admitted::Taken) => {
+                let mut accepted = Response::new(Answer::whole(Full::default()));
+                *accepted.status_mut() = http::StatusCode::ACCEPTED;
+                answered_here(accepted, entry, Outcome::Allowed)
+            }
+            Err(denial) => refused(&denial, &told, entry),
         }
     }
 
-    async fn run(
-        &self,
-        mut head: http::request::Parts,
-        body: Incoming,
-        entry: &mut Entry,
-        id: &mut Option<Box<RawValue>>,
-    ) -> Result<Passed, Denial> {
+    fn purpose(&self, head: &Parts, rules: &Rules) -> Result<Purpose, Denial> {
         // Needs: the sink's health. A record that cannot be written would be a call that nobody sees.
         self.journal.check_sink().map_err(|_| Denial::SinkUnavailable)?;
         // Needs: the head alone.
-        let verb = head::check(&head, &self.policy)?;
-        // Needs: the body, up to its limit.
-        let body = body::read(verb, &head.headers, body, self.policy.limits.body_bytes, entry).await?;
-        // Here: authentication.
-        // Needs: the bytes that will be forwarded, and nothing else.
-        let endless = match verb {
-            head::Verb::Post => {
-                let message = message::parse(&body)?;
-                entry.asked(asked(&message, self.policy.audit.arguments));
-                *id = message.id().map(ToOwned::to_owned);
-                message.method() == Some("subscriptions/listen")
-            }
-            head::Verb::Get => true,
-            head::Verb::Delete => false,
-        };
-        // Here: authorization, then limits, then confirmation.
-        // Needs: the server.
-        crate::headers::strip_request(&mut head.headers);
-        entry.forwarded();
-        let response = self.upstream.forward(&head, body).await?;
-        Ok(Passed { response, endless })
-    }
-
-    fn pass_on(&self, passed: Passed, mut entry: Entry) -> Response<Answer> {
-        let (mut head, body) = passed.response.into_parts();
-        crate::headers::strip_hop_by_hop(&mut head.headers);
-        entry.answer(&head);
-        if is_event_stream(&head.headers) {
-            entry.stream_opened();
-        }
-        let lifetime = Duration::from_secs(self.policy.limits.stream_seconds);
-        let answer = Answer::stream(
-            body,
-            is_event_stream(&head.headers),
-            passed.endless,
-            lifetime,
-            entry,
-            self.drain.clone(),
-            &self.metrics,
-        );
-        Response::from_parts(head, answer)
+        head::check(head, &rules.policy, |path| {
+            rules.authenticator.protected_resource_metadata(path)
+        })
     }
 }
 
-/// What the record keeps of `message`.
-fn asked(message: &Message, arguments: ArgumentsMode) -> Asked {
-    let mut asked = Asked::default();
-    if let Some(method) = message.method() {
-        asked.method(method);
-    }
-    if let Some(id) = message.id() {
-        asked.id(id.get());
-    }
-    if let Some(tool) = message.tool() {
-        asked.target = Some(Target::tool(&tool.name));
-        asked.arguments = tool.arguments.as_deref().map(|raw| CallArguments::new(raw, arguments));
-    }
-    asked
+fn json(body: Full<bytes::Bytes>) -> Response<Answer> {
+    let mut response = Response::new(Answer::whole(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
-/// An answer of the server, its body not yet read.
-struct Passed {
-    response: Response<Incoming>,
-    /// Whether its stream has no end of its own.
-    endless: bool,
+/// An answer that is whole and did not come from the server.
+fn answered_here(response: Response<Answer>, entry: Entry, outcome: Outcome) -> Response<Answer> {
+    entry.answered_here(response.status(), outcome, response.body().size_hint().lower());
+    response
+}
+
+/// The answer to a request that is refused.
+fn refused(denial: &Denial, told: &Told, mut entry: Entry) -> Response<Answer> {
+    let response = denial.response(told.id.as_deref());
+    let length = response.body().size_hint().lower();
+    if let Denial::Confirmation(_) = denial {
+        entry.confirmation(Confirmation::Refused);
+    }
+    entry.error_code(denial.code().into());
+    entry.refused(response.status(), denial.outcome(), denial.reason(), length);
+    response
 }

@@ -1,17 +1,20 @@
-//! Asking the server who it is, as an MCP client would, and leaving no session behind.
+//! Asking the server who it is and what tools it has, as an MCP client would, and leaving no session behind.
 //!
-//! Legacy first (`initialize`, `notifications/initialized`, then DELETE of the session), for a server of both eras
-//! answers that too; a server that refuses it is asked the modern way (`server/discover`).
+//! Legacy first (`initialize`, `notifications/initialized`, `tools/list`, then DELETE of the session), for a server of both
+//! eras answers that too; a server that refuses it is asked the modern way (`server/discover`, `tools/list`).
 
 use super::Upstream;
 use crate::headers::{MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use crate::pipeline::Denial;
+use crate::wire::sse::{Piece, Splitter};
+use crate::wire::strict::{self, Members};
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use sallyport_policy::tools::{Catalog, ListError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -28,6 +31,19 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// Longest name and version that are passed on, in characters.
 const MAX_TEXT: usize = 128;
+
+/// Pages of `tools/list` at most, and their size in all: a hostile server must not fill the memory.
+const PAGES: usize = 64;
+const PAGES_BYTES: usize = 4 << 20;
+
+/// What one look at the server gave.
+#[derive(Debug)]
+pub struct Look {
+    /// What it says of itself.
+    pub info: ServerInfo,
+    /// What tools it has. Empty where it declares none; unknown where it did not say.
+    pub tools: Result<Catalog, HandshakeError>,
+}
 
 /// What the server says of itself. Unverified: for people to read, never to decide on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +69,12 @@ pub enum HandshakeError {
         /// Which request.
         method: &'static str,
     },
+    /// More than anybody needs.
+    #[error("tools/list has more than {PAGES} pages or {PAGES_BYTES} bytes")]
+    TooManyTools,
+    /// A list that can be read in more than one way.
+    #[error("the answer to tools/list is refused: {0}")]
+    Tools(#[from] ListError),
     /// An answer, but not the expected one.
     #[error("the answer to {method} has status {status} and {what}")]
     Unexpected {
@@ -78,9 +100,9 @@ pub enum HandshakeError {
 /// # Errors
 ///
 /// When it answers in neither era.
-pub async fn shake_hands(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerInfo, HandshakeError> {
+pub async fn shake_hands(upstream: &Upstream, path: &PathAndQuery) -> Result<Look, HandshakeError> {
     let legacy = match initialize(upstream, path).await {
-        Ok(info) => return Ok(info),
+        Ok(look) => return Ok(look),
         Err(error @ (HandshakeError::Upstream(_) | HandshakeError::Unreadable { .. })) => return Err(error),
         Err(error) => error,
     };
@@ -92,9 +114,10 @@ pub async fn shake_hands(upstream: &Upstream, path: &PathAndQuery) -> Result<Ser
         })
 }
 
-async fn initialize(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerInfo, HandshakeError> {
+async fn initialize(upstream: &Upstream, path: &PathAndQuery) -> Result<Look, HandshakeError> {
     let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client_info()});
     let (headers, result) = ask(upstream, path, HeaderMap::new(), "initialize", params).await?;
+    let result = value(&result, "initialize")?;
     let info = legacy_info(&result).ok_or(HandshakeError::Unexpected {
         method: "initialize",
         status: StatusCode::OK,
@@ -110,39 +133,79 @@ async fn initialize(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerIn
         session.insert(MCP_SESSION_ID, id);
     }
     let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    if let Err(error) = send(
-        upstream,
-        path,
-        Method::POST,
-        session.clone(),
-        Bytes::from(initialized.to_string()),
-    )
-    .await
-    {
+    let initialized = Bytes::from(initialized.to_string());
+    if let Err(error) = send(upstream, path, Method::POST, session.clone(), initialized).await {
         tracing::debug!(%error, "the server did not take notifications/initialized");
     }
+    let tools = list_tools(upstream, path, &session, &result, &json!({})).await;
     if minted.is_some()
         && let Err(error) = send(upstream, path, Method::DELETE, session, Bytes::new()).await
     {
         tracing::debug!(%error, "the server did not end the session of the handshake");
     }
-    info
+    Ok(Look { info: info?, tools })
 }
 
-async fn discover(upstream: &Upstream, path: &PathAndQuery) -> Result<ServerInfo, HandshakeError> {
+async fn discover(upstream: &Upstream, path: &PathAndQuery) -> Result<Look, HandshakeError> {
     let mut headers = HeaderMap::new();
     headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(MODERN));
-    headers.insert(MCP_METHOD, HeaderValue::from_static("server/discover"));
     let params = json!({"_meta": {
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": client_info(),
     }});
-    let (_, result) = ask(upstream, path, headers, "server/discover", params).await?;
-    modern_info(&result).ok_or(HandshakeError::Unexpected {
+    let mut discovery = headers.clone();
+    discovery.insert(MCP_METHOD, HeaderValue::from_static("server/discover"));
+    let (_, result) = ask(upstream, path, discovery, "server/discover", params.clone()).await?;
+    let result = value(&result, "server/discover")?;
+    let info = modern_info(&result).ok_or(HandshakeError::Unexpected {
         method: "server/discover",
         status: StatusCode::OK,
         what: "no supportedVersions".into(),
+    })?;
+    headers.insert(MCP_METHOD, HeaderValue::from_static("tools/list"));
+    let tools = list_tools(upstream, path, &headers, &result, &params).await;
+    Ok(Look { info, tools })
+}
+
+/// All pages of `tools/list`, if the server declares tools in `handshake`.
+async fn list_tools(
+    upstream: &Upstream,
+    path: &PathAndQuery,
+    headers: &HeaderMap,
+    handshake: &Value,
+    params: &Value,
+) -> Result<Catalog, HandshakeError> {
+    let mut pages: Vec<String> = vec![];
+    let declared = handshake
+        .get("capabilities")
+        .and_then(|capabilities| capabilities.get("tools"));
+    if declared.is_none() {
+        return Ok(Catalog::crawled([])?);
+    }
+    let mut params = params.clone();
+    loop {
+        let (_, page) = ask(upstream, path, headers.clone(), "tools/list", params.clone()).await?;
+        let next = value(&page, "tools/list")?
+            .get("nextCursor")
+            .filter(|cursor| cursor.is_string())
+            .cloned();
+        pages.push(page);
+        if pages.len() > PAGES || pages.iter().map(String::len).sum::<usize>() > PAGES_BYTES {
+            return Err(HandshakeError::TooManyTools);
+        }
+        match next {
+            Some(cursor) => params["cursor"] = cursor,
+            None => return Ok(Catalog::crawled(pages.iter().map(String::as_str))?),
+        }
+    }
+}
+
+fn value(result: &str, method: &'static str) -> Result<Value, HandshakeError> {
+    serde_json::from_str(result).map_err(|error| HandshakeError::Unexpected {
+        method,
+        status: StatusCode::OK,
+        what: error.to_string(),
     })
 }
 
@@ -185,14 +248,14 @@ fn shortened(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(MAX_TEXT).collect()
 }
 
-/// One request and the result of its answer, JSON or server-sent events.
+/// One request and the result of its answer as it was sent, in JSON or server-sent events.
 async fn ask(
     upstream: &Upstream,
     path: &PathAndQuery,
     headers: HeaderMap,
     method: &'static str,
     params: Value,
-) -> Result<(HeaderMap, Value), HandshakeError> {
+) -> Result<(HeaderMap, String), HandshakeError> {
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let response = send(upstream, path, Method::POST, headers, Bytes::from(message.to_string())).await?;
     let (head, body) = response.into_parts();
@@ -201,23 +264,17 @@ async fn ask(
         .ok()
         .flatten()
         .ok_or(HandshakeError::Unreadable { method })?;
-    let unexpected = |what: String| HandshakeError::Unexpected {
+    let what = match answer_of(&answer) {
+        Answer::Result(result) if head.status.is_success() => return Ok((head.headers, result)),
+        Answer::Result(_) => "a result".into(),
+        Answer::Error(message) => format!("the error {}", shortened(&message)),
+        Answer::None => "no JSON-RPC answer".into(),
+    };
+    Err(HandshakeError::Unexpected {
         method,
         status: head.status,
         what,
-    };
-    match answer {
-        Answer::Message(mut message) => match message.get_mut("result").map(Value::take) {
-            Some(result) if head.status.is_success() => Ok((head.headers, result)),
-            _ => Err(unexpected(
-                match message.get("error").and_then(|error| error.get("message")) {
-                    Some(error) => format!("the error {}", shortened(&error.to_string())),
-                    None => "neither result nor error".into(),
-                },
-            )),
-        },
-        Answer::Other => Err(unexpected("no JSON-RPC message".into())),
-    }
+    })
 }
 
 async fn send(
@@ -242,47 +299,51 @@ async fn send(
 }
 
 enum Answer {
-    Message(Value),
-    Other,
+    Result(String),
+    Error(String),
+    None,
+}
+
+/// What a message says in answer to request 1.
+fn answer_of(message: &[u8]) -> Answer {
+    let read = || {
+        let text = strict::read(message, strict::MAX_DEPTH).ok()?;
+        let root = Members::of(text, &["id", "result", "error"]).ok()?;
+        if let Some(error) = root.get("error") {
+            let error = Members::of(error.get(), &[]).ok()?;
+            return Some(Answer::Error(error.string("message")?.into_owned()));
+        }
+        let is_answer = root.get("id").is_some_and(|id| id.get() == "1");
+        let result = root.get("result").filter(|_| is_answer)?;
+        Some(Answer::Result(result.get().to_owned()))
+    };
+    read().unwrap_or(Answer::None)
 }
 
 /// Reads until the answer to request 1 is whole; an event stream is not read to its end. `None` when it breaks off.
-async fn read_answer(headers: &HeaderMap, mut body: Incoming) -> Option<Answer> {
-    let events = crate::pipeline::is_event_stream(headers);
+async fn read_answer(headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
+    let mut splitter = crate::pipeline::is_event_stream(headers).then(|| Splitter::new(ANSWER_BYTES));
     let mut text = BytesMut::new();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            text.extend_from_slice(&data);
-        }
-        if text.len() > ANSWER_BYTES {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        length += data.len();
+        if length > ANSWER_BYTES {
             return None;
         }
-        if events && let Some(message) = answer_in_events(&text) {
-            return Some(Answer::Message(message));
+        let Some(splitter) = &mut splitter else {
+            text.extend_from_slice(&data);
+            continue;
+        };
+        for piece in splitter.push(&data).ok()? {
+            let Piece::Event(event) = piece else { continue };
+            let message = event.data().unwrap_or_default();
+            if !matches!(answer_of(&message), Answer::None) {
+                return Some(Bytes::from(message.into_owned()));
+            }
         }
     }
-    if events {
-        return None;
-    }
-    Some(match serde_json::from_slice(&text) {
-        Ok(message @ Value::Object(_)) => Answer::Message(message),
-        _ => Answer::Other,
-    })
-}
-
-/// The message with id 1 among the complete events (HTML, "Server-sent events", section 9.2.6).
-fn answer_in_events(text: &[u8]) -> Option<Value> {
-    let text = String::from_utf8_lossy(text).replace("\r\n", "\n").replace('\r', "\n");
-    let (complete, _) = text.rsplit_once("\n\n")?;
-    complete.split("\n\n").find_map(|event| {
-        let data: Vec<&str> = event
-            .lines()
-            .filter_map(|line| line.strip_prefix("data:"))
-            .map(|data| data.strip_prefix(' ').unwrap_or(data))
-            .collect();
-        let message: Value = serde_json::from_str(&data.join("\n")).ok()?;
-        (message.get("id") == Some(&json!(1))).then_some(message)
-    })
+    splitter.is_none().then(|| text.freeze())
 }
 
 #[cfg(test)]
@@ -291,16 +352,26 @@ mod tests {
     use pretty_assertions::assert_eq;
 
     #[test]
-    fn the_answer_is_found_among_other_events() {
-        let text = b": hello\n\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n\
-            id: 7\r\ndata: {\"jsonrpc\":\"2.0\",\r\ndata: \"id\":1,\"result\":{}}\r\n\r\n";
-        let message = answer_in_events(text).unwrap();
-        assert_eq!(message["result"], json!({}));
-    }
-
-    #[test]
-    fn an_event_that_is_not_complete_is_waited_for() {
-        assert_eq!(answer_in_events(b"data: {\"id\":1,\"result\":{}}\n"), None);
+    fn only_what_answers_request_1_is_an_answer() {
+        let of = |text: &str| match answer_of(text.as_bytes()) {
+            Answer::Result(result) => result,
+            Answer::Error(message) => format!("error {message}"),
+            Answer::None => "none".to_owned(),
+        };
+        assert_eq!(of(r#"{"jsonrpc":"2.0","id":1,"result":{ "a":1 }}"#), r#"{ "a":1 }"#);
+        assert_eq!(
+            of(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"}}"#),
+            "error no"
+        );
+        for text in [
+            r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
+            r#"{"jsonrpc":"2.0","id":2,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"result":{}}"#,
+            "[]",
+            "",
+        ] {
+            assert_eq!(of(text), "none", "{text}");
+        }
     }
 
     #[test]

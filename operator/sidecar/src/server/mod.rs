@@ -2,9 +2,11 @@
 
 mod connector;
 mod handshake;
+mod tools;
 mod upstream;
 mod watch;
 
 pub use connector::{Connector, ServerStream};
+pub use tools::ServerTools;
 pub use upstream::Upstream;
 pub use watch::{ServerState, ServerWatch};

@@ -60,15 +60,23 @@ async fn a_call_reaches_the_server_as_it_was_sent_and_leaves_one_record() {
     );
 
     let mut record = lines.wait(1).await.remove(0);
-    for volatile in ["timestamp", "requestId", "latencyMs"] {
+    for volatile in ["timestamp", "requestId", "latencyMs", "traceId", "upstream", "version"] {
         assert!(record.as_object_mut().unwrap().remove(volatile).is_some(), "{volatile}");
     }
     assert_eq!(
         record,
         json!({
             "kind": "audit",
+            "event": "request",
             "endpoint": {"namespace": "team-a", "name": "demo", "uid": "uid-1"},
-            "sessionId": "s-1",
+            "policyGeneration": 0,
+            "caller": {"kind": "anonymous"},
+            "era": "legacy",
+            "protocolVersion": "2025-11-25",
+            "jsonrpcId": "1",
+            "argumentsBytes": 17,
+            "closedBy": "upstream",
+            "sessionId": "6a840baf5d8c3ff241688aeb14546e653774cd5387faf1cb982b0fbbf1fbb810",
             "clientIp": "127.0.0.1",
             "httpMethod": "POST",
             "path": "/mcp",
@@ -87,7 +95,7 @@ async fn a_call_reaches_the_server_as_it_was_sent_and_leaves_one_record() {
 }
 
 #[tokio::test]
-async fn the_server_s_statuses_and_headers_pass_and_hop_by_hop_headers_do_not() {
+async fn the_server_s_statuses_pass_and_headers_that_steer_clients_do_not() {
     let server = Server::start(async |_| {
         let mut answer = reply(404, "");
         for (name, value) in [
@@ -106,8 +114,7 @@ async fn the_server_s_statuses_and_headers_pass_and_hop_by_hop_headers_do_not() 
     let response = send(post(sidecar.traffic, CALL)).await;
     assert_eq!(response.status(), 404);
     assert_eq!(response.headers()["mcp-session-id"], "minted");
-    assert_eq!(response.headers()["www-authenticate"], "Bearer");
-    for name in ["connection", "x-hop", "keep-alive"] {
+    for name in ["connection", "x-hop", "keep-alive", "www-authenticate"] {
         assert!(!response.headers().contains_key(name), "{name}");
     }
     let record = lines.wait(1).await.remove(0);
@@ -115,7 +122,10 @@ async fn the_server_s_statuses_and_headers_pass_and_hop_by_hop_headers_do_not() 
         (&record["status"], &record["outcome"]),
         (&json!(404), &json!("allowed"))
     );
-    assert_eq!(record["sessionId"], "minted");
+    assert_eq!(
+        record["sessionId"],
+        "6f4bb4bb61640eb583fa7aaa1fe13f2eeff9042839dd0b63f12c904420d73ec4"
+    );
 }
 
 #[tokio::test]
@@ -201,7 +211,6 @@ fn odd_json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("1.0e+2".to_owned()),
         Just("-0".to_owned()),
-        Just("1e400".to_owned()),
         Just(r#""\u00e9\/\ud83d\ude00""#.to_owned()),
         "[a-zA-Z ]{0,8}".prop_map(|text| format!("\"{text}\"")),
     ];
@@ -232,7 +241,9 @@ fn every_accepted_body_is_forwarded_byte_for_byte() {
     let at = sidecar.traffic;
     let mut runner = TestRunner::new(Config::with_cases(64));
     let body = (odd_json(), "[ \n\t]{0,3}").prop_map(|(value, space)| {
-        format!("{space}{{\"method\":\"x/y\",{space}\"params\":{{\"v\":{value}}},\"id\":7,\"jsonrpc\":\"2.0\"}}{space}")
+        format!(
+            "{space}{{\"method\":\"ping\",{space}\"params\":{{\"v\":{value}}},\"id\":7,\"jsonrpc\":\"2.0\"}}{space}"
+        )
     });
     runner
         .run(&body, |body| {

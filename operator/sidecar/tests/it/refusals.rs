@@ -183,7 +183,7 @@ async fn a_body_over_the_limit_is_refused_by_its_announced_length_and_by_its_rea
     let (sidecar, lines) = pair(&server).await;
     let limit = usize::try_from(policy(1).limits.body_bytes).unwrap();
     let at_most = |length: usize| {
-        let frame = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"v":""}}"#;
+        let frame = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"v":""}}"#;
         frame.replace("\"\"", &format!("\"{}\"", "a".repeat(length - frame.len())))
     };
     // Exactly the limit passes, announced and chunked.

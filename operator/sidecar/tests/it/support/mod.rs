@@ -3,7 +3,7 @@
 mod server;
 mod sinks;
 
-pub use server::{Received, Server, events, json_answer, reply};
+pub use server::{Answer, Received, Server, events, json_answer, reply};
 pub use sinks::{Gate, Lines};
 
 use bytes::Bytes;
@@ -14,8 +14,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
-use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Upstream};
-use sallyport_sidecar::{Sidecar, UnwrittenRecords};
+use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Rate, Rates, Upstream};
+use sallyport_sidecar::{Place, Sidecar, UnwrittenRecords};
 use serde_json::Value;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,7 +42,7 @@ pub fn policy(port: u16) -> PolicyFile {
         name: "demo".into(),
         uid: "uid-1".into(),
     };
-    let listen = Listen { port: 0, admin_port: 0 };
+    let listen = Listen::new(0, 0);
     PolicyFile {
         hosts: vec!["demo.team-a.svc".into(), "127.0.0.1".into()],
         origins: vec!["https://app.example".into()],
@@ -52,6 +52,8 @@ pub fn policy(port: u16) -> PolicyFile {
             stream_seconds: 30,
             connections: 64,
             drain_seconds: 2,
+            concurrent_requests_per_principal: 1024,
+            rates: fast(),
             ..Limits::default()
         },
         enforcement: Enforcement {
@@ -59,7 +61,27 @@ pub fn policy(port: u16) -> PolicyFile {
             wait_seconds: 1,
             canaries: vec![REFUSING],
         },
-        ..PolicyFile::closed(endpoint, listen, Upstream::port(port, "/mcp"))
+        ..PolicyFile::open(endpoint, listen, Upstream::port(port, "/mcp"))
+    }
+}
+
+/// Rates that no test reaches unless it means to.
+pub fn fast() -> Rates {
+    let rate = Rate::per_minute(60_000_000, 1_000_000);
+    Rates {
+        per_principal: rate,
+        per_tool: rate,
+        discover: rate,
+        failed_authentication: rate,
+        tools: vec![],
+    }
+}
+
+/// Where the sidecar of a test is.
+pub fn place() -> Place {
+    Place {
+        api_server: Some(REFUSING),
+        pod: None,
     }
 }
 
@@ -73,7 +95,11 @@ pub struct Running {
 
 impl Running {
     pub async fn start(policy: PolicyFile, sink: impl Write + Send + 'static) -> Self {
-        let sidecar = Sidecar::bind(policy, Some(REFUSING), sink).await.unwrap();
+        Self::start_at(policy, place(), sink).await
+    }
+
+    pub async fn start_at(policy: PolicyFile, place: Place, sink: impl Write + Send + 'static) -> Self {
+        let sidecar = Sidecar::bind(policy, place, sink).await.unwrap();
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
         let admin = on_loopback(sidecar.admin_address());
