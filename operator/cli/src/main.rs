@@ -1,5 +1,6 @@
 //! `kubectl mcpe`: shows what the operator would do with an endpoint, without a cluster.
 
+mod audit;
 mod input;
 mod key;
 mod output;
@@ -34,6 +35,9 @@ enum Command {
     /// Explain what servers may reach, and find out what they want to reach
     #[command(subcommand)]
     Egress(Egress),
+    /// Look into what audit sidecars and egress gateways recorded
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the pins of the tools that a server lists, for spec of its McpEndpoint; exit status 3: not all can be pinned or
     /// called
     Pin(Pin),
@@ -83,7 +87,7 @@ struct Explain {
     target: Target,
 }
 
-/// Exit status when a destination is refused, or a tool cannot be pinned.
+/// Exit status when a destination is refused, a tool cannot be pinned, or records are not as they should be.
 const REFUSED: u8 = 3;
 
 fn main() -> ExitCode {
@@ -107,12 +111,19 @@ enum Error {
     #[error(transparent)]
     Pin(#[from] pin::Error),
     #[error(transparent)]
+    Audit(#[from] audit::Error),
+    #[error(transparent)]
     Key(#[from] key::Error),
 }
 
 fn run(command: &Command) -> Result<(String, ExitCode), Error> {
     let text = match command {
         Command::Render(source) => output::render(&load(source)?, &source.assumed.settings())?,
+        Command::Audit(asked) => {
+            let (text, clean) = audit::run(asked)?;
+            let code = if clean { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) };
+            return Ok((text, code));
+        }
         Command::Posture(source) => output::posture(&load(source)?),
         Command::Egress(Egress::Explain(asked)) => {
             let (text, refused) = output::explain(&load(&asked.source)?, &asked.target);

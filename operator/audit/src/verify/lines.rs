@@ -256,6 +256,25 @@ enum Read {
     Other,
 }
 
+/// What a line of a log says of a record.
+pub enum Content {
+    /// The record as it was written.
+    Record(Map<String, Value>),
+    /// It was edited or damaged.
+    Broken,
+    /// It is none.
+    Other,
+}
+
+/// Reads one line of a log. Says nothing of whether lines are missing.
+pub fn content(line: &[u8]) -> Content {
+    match read(line) {
+        Read::Record { object, .. } => Content::Record(object),
+        Read::Edited | Read::Damaged => Content::Broken,
+        Read::Other => Content::Other,
+    }
+}
+
 /// Reads a line of a log. What stands before the first brace is the log's own, as a time or a name.
 fn read(line: &[u8]) -> Read {
     let start = line.iter().position(|byte| *byte == b'{');

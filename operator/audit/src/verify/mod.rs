@@ -6,7 +6,7 @@
 mod lines;
 mod report;
 
-pub use lines::Verifier;
+pub use lines::{Content, Verifier, content};
 pub use report::{ChainReport, Finding, Report, Sequence};
 
 use crate::Anchor;
