@@ -220,6 +220,7 @@ async fn a_collector_gets_the_records_and_spans_of_calls() {
     assert_eq!(spans[0]["parentSpanId"], "00f067aa0ba902b7");
     assert_eq!(spans[1]["parentSpanId"], spans[0]["spanId"]);
     assert_eq!(spans[1]["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(lines.records()[0]["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
 #[tokio::test]
