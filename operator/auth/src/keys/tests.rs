@@ -279,6 +279,28 @@ fn key_files_that_leave_something_open_are_refused() {
 }
 
 #[test]
+fn a_secret_in_a_wrong_place_does_not_show_in_the_complaint() {
+    let key = |change: Value| {
+        let mut key = json!({"id": "a", "hash": sha256("s"), "subject": "x"});
+        key.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        json!({ "keys": [key] }).to_string()
+    };
+    for text in [
+        key(json!({"roles": "hunter2"})),
+        key(json!({"hash": "hunter2"})),
+        key(json!({"hash": ["hunter2"]})),
+        key(json!({"secret": "hunter2"})),
+        json!({"keys": "hunter2"}).to_string(),
+        json!("hunter2").to_string(),
+        "hunter2".to_owned(),
+    ] {
+        let complaint = KeyFile::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(!complaint.contains("hunter2"), "{complaint}");
+        assert!(complaint.contains("line 1"), "{complaint}");
+    }
+}
+
+#[test]
 fn hashes_that_are_weak_or_too_expensive_or_none_are_refused() {
     let read = |text: &str| KeyHash::try_from(text.to_owned());
     for text in [BCRYPT, ARGON2ID, &sha256("s")] {
