@@ -43,7 +43,7 @@ async fn the_records_of_a_sidecar_are_a_whole_chain_that_its_anchor_knows() {
     let chain = &report.chains[0];
     assert_eq!((chain.records.last, chain.ended, chain.anchored), (7, true, Some(6)));
 
-    let cut: String = log.lines().take(4).map(|line| format!("{line}\n")).collect();
+    let cut = log.lines().take(4).collect::<Vec<_>>().join("\n");
     assert!(!verify(cut.as_bytes(), &[anchor], Leniency::default()).is_whole());
     let edited = log.replacen("\"allowed\"", "\"denied\"", 1);
     assert!(!verify(edited.as_bytes(), &[], Leniency::default()).is_whole());
