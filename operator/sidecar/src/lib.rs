@@ -15,7 +15,7 @@ mod reload;
 pub mod seal;
 mod server;
 mod sidecar;
-mod wire;
+pub mod wire;
 
 pub use sallyport_audit::journal::UnwrittenRecords;
 pub use sidecar::{Place, Sidecar, StartError};
