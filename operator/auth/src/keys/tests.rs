@@ -163,9 +163,14 @@ async fn a_flood_of_wrong_secrets_waits_in_a_bounded_queue() {
             tokio::spawn(async move { call(&ring, &format!("mcpe_unknown{number}_x")).await })
         })
         .collect();
-    while ring.slow_queue.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let full = async {
+        while ring.slow_queue.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(4), full)
+        .await
+        .expect("unknown ids wait too");
     assert_eq!(call(&ring, "mcpe_b_one-more").await, Err(Reason::Unavailable));
     drop(turn);
     for waiting in flood {
