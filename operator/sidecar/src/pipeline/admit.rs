@@ -331,8 +331,9 @@ fn read(
             let era = Era::of_call(version, call)?;
             record::era(&mut asked, era, version);
             entry.asked(asked);
-            mirror::check(headers, era, call)?;
+            // First: what a method that is not there would have to carry, nobody needs to know.
             check_method(call, era, rules)?;
+            mirror::check(headers, era, call)?;
             era
         }
     };

@@ -21,6 +21,9 @@ pub const MODERN_VERSIONS: [&str; 1] = ["2026-07-28"];
 /// Revisions of the legacy era that are served, the newest first.
 pub const LEGACY_VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
+/// What a request without a version is to be taken for (MCP 2025-11-25, basic/transports, "Protocol Version Header").
+const UNVERSIONED: &str = "2025-03-26";
+
 /// The extension whose methods are `tasks/*` in the modern era.
 pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
@@ -111,11 +114,11 @@ impl Era {
         }
     }
 
-    /// Without a header, legacy: `initialize` has none, nor has a client of 2025-03-26, which sends nothing else that differs
-    /// but batches.
+    /// Without a header, legacy: `initialize` has none, nor need a client of 2025-03-26 have one, which sends nothing else that
+    /// differs but batches. Whoever names that version says no more than who names none.
     fn of_header(header: Option<&str>) -> Result<Self, EraError> {
         match header {
-            None => Ok(Self::Legacy),
+            None | Some(UNVERSIONED) => Ok(Self::Legacy),
             Some(version) if LEGACY_VERSIONS.contains(&version) => Ok(Self::Legacy),
             Some(version) if MODERN_VERSIONS.contains(&version) => Ok(Self::Modern),
             Some(version) => Err(EraError::Unsupported {
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_version_in_its_body_is_legacy_if_its_header_is() {
-        for header in [None, Some("2025-11-25"), Some("2025-06-18")] {
+        for header in [None, Some("2025-11-25"), Some("2025-06-18"), Some("2025-03-26")] {
             assert_eq!(era(header, "{}", "tools/list"), Ok(Era::Legacy), "{header:?}");
         }
         assert_eq!(
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_version_that_is_not_served_is_named_with_those_that_are() {
-        for header in ["2025-03-26", "2024-11-05", "2027-01-01", "v999.0.0"] {
+        for header in ["2024-11-05", "2027-01-01", "v999.0.0"] {
             assert!(
                 matches!(era(Some(header), "{}", "tools/list"), Err(EraError::Unsupported { supported, .. }) if supported.len() == 3)
             );

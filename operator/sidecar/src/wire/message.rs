@@ -298,12 +298,7 @@ fn call(root: &Members<'_>, id: Option<&RawValue>) -> Result<Call, MessageError>
         "tools/call" | "prompts/get" if call.name.is_none() => {
             return Err(MessageError::Invalid("params.name is missing"));
         }
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" if call.uri.is_none() => {
-            return Err(MessageError::Invalid("params.uri is missing"));
-        }
-        "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" if call.task_id.is_none() => {
-            return Err(MessageError::Invalid("params.taskId is missing"));
-        }
+        "resources/read" if call.uri.is_none() => return Err(MessageError::Invalid("params.uri is missing")),
         "completion/complete" => call.reference = Some(reference(&params)?),
         "subscriptions/listen" => call.task_ids = task_ids(&params)?,
         _ => {}
