@@ -10,7 +10,7 @@ use crate::audit::Entry;
 use crate::confirm::{Answered, Client, Decision, Elicitation, Received, Refusal};
 use crate::headers::MCP_PROTOCOL_VERSION;
 use crate::seal::{Owner, Session};
-use crate::wire::era::{Era, LEGACY_VERSIONS};
+use crate::wire::era::{Era, EraError, LEGACY_VERSIONS, TASKS_EXTENSION};
 use crate::wire::{Call, Message, message, mirror};
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
@@ -349,6 +349,9 @@ fn check_method(call: &Call, era: Era, rules: &Rules) -> Result<(), Denial> {
         return Err(Denial::UnknownMethod {
             modern: era == Era::Modern,
         });
+    }
+    if era == Era::Modern && call.method.starts_with("tasks/") && !call.declares_extension(TASKS_EXTENSION) {
+        return Err(EraError::UndeclaredExtension(TASKS_EXTENSION).into());
     }
     match &call.protocol_version {
         Some(version) if call.method == "initialize" && is_older(version) => Err(Denial::OldVersion {

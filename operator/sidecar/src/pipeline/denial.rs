@@ -192,6 +192,7 @@ impl Denial {
                 EraError::VersionMismatch
                 | EraError::Unsupported { .. }
                 | EraError::MissingMeta(_)
+                | EraError::UndeclaredExtension(_)
                 | EraError::ResponseOfModernClient,
             ) => StatusCode::BAD_REQUEST,
             Self::Era(EraError::PostOnly) | Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -288,6 +289,7 @@ impl Denial {
             Self::Era(EraError::VersionMismatch) => "version_mismatch",
             Self::Era(EraError::Unsupported { .. }) | Self::OldVersion { .. } => "unsupported_version",
             Self::Era(EraError::MissingMeta(_)) => "missing_meta",
+            Self::Era(EraError::UndeclaredExtension(_)) => "undeclared_extension",
             Self::Era(EraError::ResponseOfModernClient) => "response_of_modern_client",
             Self::Era(EraError::PostOnly) => "post_only",
             Self::Mirror(_) => "header_mismatch",
@@ -313,6 +315,7 @@ impl Denial {
         match self {
             Self::Message(error) => error.code(),
             Self::Mirror(_) | Self::Era(EraError::VersionMismatch) => -32020,
+            Self::Era(EraError::UndeclaredExtension(_)) => -32021,
             Self::Era(EraError::Unsupported { .. }) => -32022,
             Self::Era(EraError::ResponseOfModernClient) => -32600,
             Self::UnknownMethod { .. } => -32601,
@@ -333,6 +336,9 @@ impl Denial {
         match self {
             Self::Era(EraError::Unsupported { requested, supported }) => {
                 Some(json!({"supported": supported, "requested": requested}))
+            }
+            Self::Era(EraError::UndeclaredExtension(extension)) => {
+                Some(json!({"requiredCapabilities": {"extensions": {*extension: {}}}}))
             }
             Self::OldVersion { requested } => {
                 Some(json!({"supported": crate::wire::era::LEGACY_VERSIONS, "requested": requested}))

@@ -44,6 +44,9 @@ pub enum EraError {
     /// A modern request without what every one of them must carry.
     #[error("params._meta must carry {0:?}")]
     MissingMeta(&'static str),
+    /// A method of an extension, from a client that does not say that it knows it.
+    #[error("the request's clientCapabilities must declare the extension {0:?}")]
+    UndeclaredExtension(&'static str),
     /// A modern client answers no requests, because it gets none.
     #[error("a client of this protocol version sends no responses")]
     ResponseOfModernClient,

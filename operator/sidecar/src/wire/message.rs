@@ -196,6 +196,16 @@ impl Call {
         }
     }
 
+    /// Whether a modern client says that it knows an extension.
+    pub fn declares_extension(&self, name: &str) -> bool {
+        let declared = || {
+            let capabilities = Members::of(self.meta.client_capabilities.as_deref()?.get(), &["extensions"]).ok()?;
+            let extensions = Members::of(capabilities.get("extensions")?.get(), &[name]).ok()?;
+            extensions.get(name)
+        };
+        declared().is_some()
+    }
+
     /// Whether it is a request, which is answered.
     pub const fn is_request(&self) -> bool {
         self.id.is_some()

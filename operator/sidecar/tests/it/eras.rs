@@ -201,8 +201,21 @@ async fn an_extension_is_offered_and_its_methods_known_only_where_the_policy_lis
     open.extensions.insert("io.modelcontextprotocol/tasks".to_owned());
     let open = Running::start(open, std::io::sink()).await;
     assert_eq!(offered(&open).await, json!({"io.modelcontextprotocol/tasks": {}}));
-    let task = modern(open.traffic, "tasks/get", Some("t"), r#""taskId":"t""#);
-    assert_eq!(send(task).await.status(), 200);
+    let task = || modern(open.traffic, "tasks/get", Some("t"), r#""taskId":"t""#);
+    let (status, answer) = json_of(send(task()).await).await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (400, &json!(-32021)));
+    assert_eq!(
+        answer["error"]["data"]["requiredCapabilities"],
+        json!({"extensions": {"io.modelcontextprotocol/tasks": {}}})
+    );
+    let declaring = task();
+    let body = declaring.body().clone().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap().replace(
+        "clientCapabilities\":{}",
+        "clientCapabilities\":{\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}}",
+    );
+    let declaring = declaring.map(|_| Full::new(body.into()));
+    assert_eq!(send(declaring).await.status(), 200);
 }
 
 #[tokio::test]
