@@ -219,7 +219,13 @@ const GATEWAY: &[Tamper] = &[
             r#""other.example/gateway@sha256:0000000000000000000000000000000000000000000000000000000000000000""#,
         )],
     ),
-    Tamper("host network", &[("/spec/template/spec/hostNetwork", "true")]),
+    Tamper(
+        "host network",
+        &[
+            ("/spec/template/spec/hostNetwork", "true"),
+            ("/spec/template/spec/hostUsers", "true"),
+        ],
+    ),
 ];
 
 #[tokio::test]
