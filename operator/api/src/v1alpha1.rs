@@ -11,13 +11,18 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 mod class;
+mod inject;
 
 pub use class::{EgressCeiling, McpEndpointClass, McpEndpointClassSpec, NetworkEnforcement};
+pub use inject::{ConfigMapKey, CredentialInjection};
 
 /// Port on which the audit sidecar serves MCP in the pod.
 pub const SIDECAR_PORT: u16 = 15080;
 /// Port on which the audit sidecar serves health and metrics in the pod.
 pub const SIDECAR_ADMIN_PORT: u16 = 15090;
+/// Port on which the audit sidecar certifies to the endpoint's egress gateway that it may end TLS, if credentials are
+/// injected.
+pub const SIGNER_PORT: u16 = 15091;
 /// Port of the operator's canary: a listener that every endpoint's pods must be refused, which proves that their egress is
 /// closed. No endpoint may open it.
 pub const CANARY_PORT: u16 = 15070;
@@ -25,6 +30,10 @@ pub const CANARY_PORT: u16 = 15070;
 pub const SERVICE_PORT: u16 = 8080;
 /// Port on which an egress gateway takes proxy requests, both in its pod and at its Service.
 pub const GATEWAY_PORT: u16 = 3128;
+/// Port on which an egress gateway takes TLS without a proxy request, in its pod.
+pub const GATEWAY_TRANSPARENT_PORT: u16 = 3129;
+/// Port of the gateway's Service for TLS without a proxy request: clients believe that it is the host's.
+pub const TRANSPARENT_SERVICE_PORT: u16 = 443;
 /// Port on which an egress gateway serves health and metrics in its pod.
 pub const GATEWAY_ADMIN_PORT: u16 = 15090;
 
@@ -45,6 +54,7 @@ pub const GATEWAY_ADMIN_PORT: u16 = 15090;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 52").message("metadata.name becomes the name of a Service: write at most 52 characters of a-z, 0-9 and '-', starting with a letter"),
     validation = Rule::new("!self.metadata.name.endsWith('-egress')").message("metadata.name must not end with '-egress': objects of such names are egress gateways of other endpoints; choose another name"),
     validation = Rule::new("!self.metadata.name.startsWith('sallyport') && !(self.metadata.name in ['default', 'kubernetes'])").message("metadata.name must not be 'default' or 'kubernetes' or start with 'sallyport': objects of such names are Kubernetes' or the operator's own; choose another name"),
+    validation = Rule::new("!has(self.spec.egress) || !has(self.spec.egress.allow) || self.spec.egress.allow.all(r, !has(r.inject) || (has(self.spec.credentials) && self.spec.credentials.exists(c, c.name == r.inject.credential)))").message("egress.allow[].inject.credential must be the name of a credential under spec.credentials"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.readyReplicas"),
@@ -64,7 +74,7 @@ pub struct McpEndpointSpec {
     /// The MCP server: image, command, transport and what it may use.
     pub server: Server,
     /// Tokens that the server needs, mounted as read-only files under /var/run/secrets/sallyport/<name>/.
-    /// Never as environment variables.
+    /// Never as environment variables. A token that egress.allow[].inject names is mounted into the egress gateway alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub credentials: Vec<Credential>,
@@ -144,7 +154,7 @@ pub struct Transport {
 pub struct HttpTransport {
     /// Port that the server listens on, on the loopback address or on all. No other pod can reach it.
     #[schemars(range(min = 1024, max = 65535))]
-    #[x_kube(validation = Rule::new("self != 15080 && self != 15090").message("ports 15080 and 15090 belong to the audit sidecar; let the server listen on another port"))]
+    #[x_kube(validation = Rule::new("self != 15080 && self != 15090 && self != 15091").message("ports 15080, 15090 and 15091 belong to the audit sidecar; let the server listen on another port"))]
     pub port: u16,
     /// Path of the MCP endpoint, both inside and outside.
     #[serde(default = "mcp_path")]
@@ -347,6 +357,11 @@ pub enum EgressMode {
     validation = Rule::new("[has(self.host), has(self.cidr), has(self.service)].filter(form, form).size() == 1").message("egress.allow[] needs exactly one of host, cidr and service, as in {host: api.example.com} or {cidr: 203.0.113.10/32, ports: [443]}"),
     validation = Rule::new("!has(self.cidr) || has(self.ports)").message("egress.allow[] with cidr needs ports, as in ports: [443]"),
     validation = Rule::new("!has(self.service) || !has(self.ports)").message("egress.allow[].ports belongs to host and cidr; for a service write service: {..., ports: [5432]}"),
+    validation = Rule::new("!has(self.transparent) || !self.transparent || has(self.host)").message("egress.allow[].transparent belongs to host; a server reaches networks and pods directly anyway"),
+    validation = Rule::new("!has(self.transparent) || !self.transparent || !has(self.host) || !self.host.startsWith('*')").message("egress.allow[] with transparent needs one name: a wildcard cannot be mapped to an address; write one rule with transparent for each name"),
+    validation = Rule::new("!has(self.transparent) || !self.transparent || !has(self.ports) || 443 in self.ports").message("egress.allow[] with transparent needs port 443, the only one that is led by TLS server name; add it to ports or leave ports out"),
+    validation = Rule::new("!has(self.inject) || (has(self.host) && !self.host.startsWith('*'))").message("egress.allow[].inject needs a host with one name: a credential goes to the host that is named and to no other; write one rule for each name"),
+    validation = Rule::new("!has(self.inject) || !has(self.ports) || !(80 in self.ports)").message("egress.allow[] with inject speaks TLS alone; remove port 80"),
     validation = Rule::new("!has(self.except) || has(self.cidr)").message("egress.allow[].except belongs to cidr"),
     validation = Rule::new("!has(self.cidr) || !has(self.except) || !isCIDR(self.cidr) || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength())").message("egress.allow[].except must lie inside cidr, as in cidr: 10.0.0.0/8 with except: [10.1.0.0/16]")
 )]
@@ -381,6 +396,13 @@ pub struct EgressRule {
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(p, !(p in [6443, 53, 853, 5353, 15070]))").message("egress ports 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove them"))]
     pub ports: Vec<i32>,
+    /// For a server that ignores HTTPS_PROXY: the pod's /etc/hosts leads the host's name to the egress gateway, which leads
+    /// TLS on port 443 by its server name. One name, no wildcard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transparent: bool,
+    /// A credential that the egress gateway adds to every request to the host, so that the server never holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<CredentialInjection>,
     /// Pods of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceDestination>,

@@ -3,6 +3,7 @@
 use crate::admin::Admin;
 use crate::dial::Dial;
 use crate::event::{Event, Recorder};
+use crate::inject::{InjectError, Injector};
 use crate::metrics::Metrics;
 use crate::policy::{LoadError, Policy, PolicyWatch};
 use crate::proxy::Proxy;
@@ -46,6 +47,9 @@ pub enum StartError {
     /// A socket cannot say where it listens.
     #[error("cannot read the address of a listening socket")]
     Address(#[source] io::Error),
+    /// Nothing can be injected.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
     /// No thread for the events.
     #[error("cannot start the thread that writes events")]
     Journal(#[source] io::Error),
@@ -57,6 +61,7 @@ pub struct Gateway {
     transparent: Option<Port>,
     admin: Port,
     router: Arc<Router>,
+    injector: Arc<Injector>,
     journal: Journal<Event>,
     journal_thread: JournalThread,
     control: DrainControl,
@@ -120,6 +125,7 @@ impl Gateway {
                 drain,
                 metrics,
             }),
+            injector: Arc::new(Injector::new()?),
             journal,
             journal_thread,
             control,
@@ -153,6 +159,7 @@ impl Gateway {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
         let Self {
             router,
+            injector,
             journal,
             control,
             clients,
@@ -179,6 +186,7 @@ impl Gateway {
         let proxy = Arc::new(Proxy {
             router: router.clone(),
             recorder: recorder.clone(),
+            injector: injector.clone(),
         });
         let proxy = move |stream, peer| {
             let proxy = proxy.clone();
@@ -190,6 +198,7 @@ impl Gateway {
             let transparent = Arc::new(Transparent {
                 router: router.clone(),
                 recorder: recorder.clone(),
+                injector: injector.clone(),
             });
             let transparent = move |stream, peer| {
                 let transparent = transparent.clone();

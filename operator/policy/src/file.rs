@@ -1,6 +1,7 @@
 //! The policy file: one JSON document per endpoint.
 
 use crate::enforcement::Enforcement;
+use crate::signer::SignerPolicy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -39,6 +40,9 @@ pub struct PolicyFile {
     pub audit: AuditPolicy,
     /// What the pod must be refused.
     pub enforcement: Enforcement,
+    /// What the signer is told. Absent when no credential is injected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SignerPolicy>,
 }
 
 /// Which endpoint a sidecar stands in front of.
@@ -207,6 +211,7 @@ mod tests {
                 wait_seconds: 30,
                 canaries: vec![([10, 96, 0, 7], 15070).into()],
             },
+            signer: None,
         }
     }
 

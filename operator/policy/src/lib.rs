@@ -8,6 +8,7 @@ pub mod egress;
 pub mod enforcement;
 mod file;
 mod network;
+pub mod signer;
 
 pub use authority::{Authority, allows_host, allows_origin};
 pub use file::{

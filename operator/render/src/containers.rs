@@ -1,6 +1,6 @@
 //! The containers of a server's pod, the guard, the audit sidecar and the server, and what every container has.
 
-use crate::{Amounts, ValidatedEndpoint, config, gateway};
+use crate::{Amounts, ValidatedEndpoint, config, gateway, injection};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
@@ -8,7 +8,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PORT};
+use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PORT, SIGNER_PORT};
 use sallyport_policy::{FILE_NAME, MOUNT_PATH};
 
 /// Name of the server container.
@@ -19,6 +19,8 @@ pub const GUARD: &str = "guard";
 pub const SIDECAR: &str = "audit";
 /// Name of the port that carries MCP.
 pub(crate) const MCP_PORT_NAME: &str = "mcp";
+/// Name of the port on which an egress gateway takes TLS without a proxy request.
+pub(crate) const TLS_PORT_NAME: &str = "tls";
 /// Name of the port on which an egress gateway takes proxy requests.
 pub(crate) const PROXY_PORT_NAME: &str = "proxy";
 /// User and group of the server container; also the group that may read the credentials.
@@ -65,6 +67,9 @@ pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
 
 /// The audit sidecar: starts before the server, stops after it.
 pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
+    let signer = injection::is_used(endpoint).then(|| port("signer", SIGNER_PORT));
+    let ports = [port(MCP_PORT_NAME, SIDECAR_PORT), port("admin", SIDECAR_ADMIN_PORT)];
+    let mounts = std::iter::once(config::mount()).chain(injection::sidecar_mounts(endpoint));
     Container {
         name: SIDECAR.to_owned(),
         image: Some(endpoint.settings.sidecar_image.clone()),
@@ -75,10 +80,7 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             format!("{MOUNT_PATH}/{FILE_NAME}"),
         ]),
         restart_policy: Some("Always".to_owned()),
-        ports: Some(vec![
-            port(MCP_PORT_NAME, SIDECAR_PORT),
-            port("admin", SIDECAR_ADMIN_PORT),
-        ]),
+        ports: Some(ports.into_iter().chain(signer).collect()),
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
@@ -87,7 +89,7 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             http_get: Some(admin("/drain")),
             ..LifecycleHandler::default()
         })),
-        volume_mounts: Some(vec![config::mount()]),
+        volume_mounts: Some(mounts.collect()),
         resources: Some(endpoint.settings.sidecar_amounts.requirements()),
         ..hardened(SIDECAR_ID)
     }
@@ -108,11 +110,15 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         .iter()
         .map(crate::writable::WritableDir::mount)
         .chain(credentials)
+        .chain(injection::server_mount(endpoint))
         .collect();
-    let proxy = gateway::proxy_env(endpoint);
-    let proxy = proxy.iter().map(|(name, value)| literal(name, value));
+    let leading: Vec<_> = gateway::proxy_env(endpoint)
+        .into_iter()
+        .chain(injection::trust_env(endpoint))
+        .collect();
+    let leading = leading.iter().map(|(name, value)| literal(name, value));
     let own = server.env.iter().map(|(name, value)| literal(name, value));
-    let env: Vec<_> = proxy.chain(own).collect();
+    let env: Vec<_> = leading.chain(own).collect();
     Container {
         name: SERVER.to_owned(),
         image: Some(server.image.clone()),

@@ -2,9 +2,9 @@
 
 use crate::{Amounts, Network, NodeFeatures, Settings, writable::WritableDir};
 use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, QuotaMode, SERVICE_PORT};
-use sallyport_policy::egress::{EgressHostRule, EgressMode};
+use sallyport_policy::egress::{EgressHostRule, EgressMode, HostName};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Server {
     pub env: Vec<(String, String)>,
 }
 
-/// A credential that is mounted into the server container.
+/// A credential that is mounted into the server container, or into the gateway's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MountedCredential {
     pub name: String,
@@ -109,6 +109,19 @@ pub(crate) struct Gateway {
     pub address: Option<IpAddr>,
     /// Addresses of the Kubernetes API, which stay closed.
     pub api_servers: Vec<IpAddr>,
+    /// Hosts whose names lead to the gateway in the server's pod.
+    pub transparent: BTreeSet<HostName>,
+    /// What it adds to requests.
+    pub injected: Injected,
+}
+
+/// What an egress gateway needs to add credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Injected {
+    /// Credentials that the gateway alone mounts.
+    pub credentials: Vec<MountedCredential>,
+    /// ConfigMaps with authorities that vouch for hosts.
+    pub authorities: BTreeSet<String>,
 }
 
 impl ValidatedEndpoint {

@@ -4,9 +4,9 @@ use crate::{
     Amounts, Footprint, Network, ValidatedEndpoint, config,
     containers::{self, Every, Failures},
     endpoint::{Destination, Gateway},
-    fences, identity,
+    fences, identity, injection,
     metadata::Part,
-    workload,
+    transparent, workload,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -91,7 +91,7 @@ pub(crate) fn children(endpoint: &ValidatedEndpoint) -> Option<GatewayChildren> 
             Part::Gateway,
             replicas(endpoint),
             workload::annotations(CONTAINER, &text),
-            pod_spec(endpoint),
+            pod_spec(endpoint, gateway),
         ),
     })
 }
@@ -176,7 +176,7 @@ fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
         listen: EgressListen {
             port: GATEWAY_PORT,
             admin_port: GATEWAY_ADMIN_PORT,
-            transparent_port: None,
+            transparent_port: transparent::port(endpoint),
         },
         mode: gateway.mode,
         rules: rules(endpoint),
@@ -186,6 +186,7 @@ fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
         },
         resolver: ResolverPolicy::default(),
         limits: EgressLimits::default(),
+        signer_port: injection::signer_port(endpoint),
     }
 }
 
@@ -234,17 +235,25 @@ pub(crate) fn dialled_networks<'a>(
         .collect()
 }
 
-fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
+fn pod_spec(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> PodSpec {
+    let policy = config::volume(endpoint, Part::Gateway);
+    let injected = injection::gateway_volumes(&gateway.injected);
     PodSpec {
         // The gateway resolves names, by the cluster's name servers; the server's pods have none.
         dns_policy: Some("ClusterFirst".to_owned()),
-        containers: vec![container(endpoint)],
-        volumes: Some(vec![config::volume(endpoint, Part::Gateway)]),
+        containers: vec![container(endpoint, gateway)],
+        volumes: Some(std::iter::once(policy).chain(injected).collect()),
         ..workload::hardened_pod(endpoint, Part::Gateway, GATEWAY_ID)
     }
 }
 
-fn container(endpoint: &ValidatedEndpoint) -> Container {
+fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> Container {
+    let injected = injection::gateway_mounts(&gateway.injected);
+    let tls = transparent::port(endpoint).map(|port| containers::port(containers::TLS_PORT_NAME, port));
+    let ports = [
+        containers::port(containers::PROXY_PORT_NAME, GATEWAY_PORT),
+        containers::port("admin", GATEWAY_ADMIN_PORT),
+    ];
     Container {
         name: CONTAINER.to_owned(),
         image: Some(endpoint.settings.egress_image.clone()),
@@ -254,15 +263,12 @@ fn container(endpoint: &ValidatedEndpoint) -> Container {
             "--policy".to_owned(),
             format!("{MOUNT_PATH}/{FILE_NAME}"),
         ]),
-        ports: Some(vec![
-            containers::port(containers::PROXY_PORT_NAME, GATEWAY_PORT),
-            containers::port("admin", GATEWAY_ADMIN_PORT),
-        ]),
+        ports: Some(ports.into_iter().chain(tls).collect()),
         startup_probe: Some(containers::probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(containers::probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(containers::probe("/readyz", Every::Seconds(5), Failures(2))),
         lifecycle: Some(containers::stop_delay()),
-        volume_mounts: Some(vec![config::mount()]),
+        volume_mounts: Some(std::iter::once(config::mount()).chain(injected).collect()),
         resources: Some(AMOUNTS.requirements()),
         ..containers::hardened(GATEWAY_ID)
     }

@@ -1,6 +1,6 @@
 //! The policy file that the audit sidecar reads.
 
-use crate::ValidatedEndpoint;
+use crate::{ValidatedEndpoint, injection};
 use sallyport_api::v1alpha1::{AuditArguments, NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PORT};
 use sallyport_policy::{
     ArgumentsMode, AuditPolicy, EndpointIdentity, Limits, Listen, PolicyFile, SCHEMA, Upstream,
@@ -32,6 +32,7 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
             },
         },
         enforcement: enforcement(endpoint),
+        signer: injection::signer_policy(endpoint),
     }
 }
 

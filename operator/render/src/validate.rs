@@ -6,6 +6,7 @@
 
 mod egress;
 mod error;
+mod inject;
 mod server;
 
 pub(crate) use egress::is_never_open;
@@ -51,14 +52,16 @@ pub fn validate(
     if spec.egress.dns == EgressDns::ClusterDns && !class.egress.allow_cluster_dns {
         return Err(ValidateError::ClassDns);
     }
+    let credentials = credentials(&spec.credentials, &facts.credentials)?;
+    let (injected, credentials) = inject::split(&spec.egress, credentials)?;
     Ok(ValidatedEndpoint {
         name: name(present(&endpoint.metadata.name, "metadata.name")?)?,
         namespace: present(&endpoint.metadata.namespace, "metadata.namespace")?,
         uid: present(&endpoint.metadata.uid, "metadata.uid")?,
         server: server::server(&spec.server)?,
-        credentials: credentials(&spec.credentials, &facts.credentials)?,
+        credentials,
         access: access(&spec.access)?,
-        gateway: egress::gateway(&spec.egress, facts),
+        gateway: egress::gateway(&spec.egress, facts, injected),
         egress: egress::rules(&spec.egress, &facts.api_servers)?,
         cluster_dns: spec.egress.dns == EgressDns::ClusterDns,
         network_enforcement: class.network_enforcement,

@@ -3,7 +3,9 @@
 use crate::{
     ValidatedEndpoint, config,
     containers::{self, SERVER, SERVER_ID},
+    injection,
     metadata::{self, Part},
+    transparent,
 };
 use k8s_openapi::{
     api::{
@@ -29,7 +31,7 @@ const TERMINATION_GRACE_SECONDS: i64 = 40;
 const PROGRESS_DEADLINE_SECONDS: i32 = 300;
 
 /// Owner may read, group may read: with a group of its own the kubelet makes it 0440 whatever is asked.
-const CREDENTIAL_MODE: i32 = 0o440;
+pub(crate) const CREDENTIAL_MODE: i32 = 0o440;
 
 /// The server's Deployment.
 pub(crate) fn deployment(endpoint: &ValidatedEndpoint, policy: &str) -> Deployment {
@@ -131,6 +133,7 @@ fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
         image_pull_secrets: image_pull_secrets(endpoint),
         dns_policy: Some(dns_policy.to_owned()),
         dns_config,
+        host_aliases: transparent::host_aliases(endpoint),
         init_containers: Some(vec![containers::guard(endpoint), containers::sidecar(endpoint)]),
         containers: vec![containers::server(endpoint)],
         volumes: Some(volumes(endpoint)),
@@ -177,7 +180,11 @@ fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
         }),
         ..Volume::default()
     });
-    std::iter::once(policy).chain(writable).chain(credentials).collect()
+    std::iter::once(policy)
+        .chain(writable)
+        .chain(credentials)
+        .chain(injection::server_volumes(endpoint))
+        .collect()
 }
 
 /// Spreads the pods of one part over nodes and zones.

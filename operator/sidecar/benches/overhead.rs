@@ -120,6 +120,7 @@ fn policy(port: u16) -> PolicyFile {
             wait_seconds: 1,
             canaries: vec![],
         },
+        signer: None,
     }
 }
 

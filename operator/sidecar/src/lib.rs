@@ -12,6 +12,7 @@ mod metrics;
 mod pipeline;
 mod server;
 mod sidecar;
+pub mod signer;
 
 pub use sallyport_core::journal::UnwrittenRecords;
 pub use sidecar::{Sidecar, StartError};

@@ -6,6 +6,7 @@ use crate::guard::{EnforcementWatch, Probe};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::server::{ServerWatch, Upstream};
+use crate::signer::{Signer, SignerError};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
@@ -24,6 +25,9 @@ const BACKLOG: usize = 256;
 /// Connections to the admin port at a time.
 const ADMIN_CONNECTIONS: usize = 64;
 
+/// Connections to the signer at a time.
+const SIGNER_CONNECTIONS: usize = 64;
+
 /// How long the last records may take to be written.
 const FLUSH_BOUND: Duration = Duration::from_secs(5);
 
@@ -39,6 +43,9 @@ pub enum StartError {
     /// No thread for the audit records.
     #[error("cannot start the audit thread")]
     Journal(#[source] io::Error),
+    /// The server cannot be told whom to trust.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// The server has no path.
     #[error("the policy's upstream path {path:?} is no URL path: it must begin with a slash")]
     Path {
@@ -59,6 +66,7 @@ pub struct Sidecar {
     admin: TcpListener,
     traffic_address: SocketAddr,
     admin_address: SocketAddr,
+    signer: Option<(TcpListener, Signer)>,
     upstream: Upstream,
     journal: Journal<Record>,
     journal_thread: JournalThread,
@@ -92,10 +100,16 @@ impl Sidecar {
             Journal::start(sink, capacity, metrics.journal.clone()).map_err(StartError::Journal)?;
         let head_bound = Duration::from_secs(policy.limits.response_header_seconds);
         let (control, drain) = drain();
+        // The server starts only once this sidecar serves, and finds the certificates that it is to trust.
+        let signer = match &policy.signer {
+            Some(signer) => Some((listener::bind(signer.port).await?, Signer::start(signer)?)),
+            None => None,
+        };
         Ok(Self {
             traffic_address: traffic.local_addr().map_err(StartError::Address)?,
             admin_address: admin.local_addr().map_err(StartError::Address)?,
             upstream: Upstream::new(policy.upstream.port, head_bound),
+            signer,
             probe: Probe::new(&policy.enforcement, api_server),
             policy,
             path,
@@ -119,6 +133,12 @@ impl Sidecar {
         self.admin_address
     }
 
+    /// Where gateways get certificates, if credentials are injected.
+    pub fn signer_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.signer.as_ref()?;
+        listener.local_addr().ok()
+    }
+
     /// Serves until `stop`, then drains: no new connections, not ready, requests under way finish within the policy's
     /// bound, streams end, and every record is written. The admin port answers to the last.
     ///
@@ -139,6 +159,9 @@ impl Sidecar {
                 metrics: self.metrics.clone(),
             },
         ));
+        let signer = self
+            .signer
+            .map(|(listener, signer)| tokio::spawn(serve_signer(listener, signer)));
         let drain_bound = Duration::from_secs(self.policy.limits.drain_seconds);
         let server = Server {
             listener: self.traffic,
@@ -166,6 +189,9 @@ impl Sidecar {
             tracing::info!("draining");
             self.control.advance(Phase::Draining);
         });
+        if let Some(signer) = signer {
+            signer.abort();
+        }
         admin.abort();
         // Its handles on the journal go with it; the writing thread ends when the last one is gone.
         let _ = admin.await;
@@ -191,6 +217,26 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
         let handler = move |request, _| {
             let admin = admin.clone();
             async move { admin.handle(request).await }
+        };
+        listener::serve_http(stream, peer, handler, seen.clone())
+    };
+    server.run(serve, drain, &control, Duration::ZERO).await;
+}
+
+/// Serves the signer's port until aborted: requests that are drained may still call hosts.
+async fn serve_signer(listener: TcpListener, signer: Signer) {
+    let (control, drain) = drain();
+    let server = Server {
+        listener,
+        connections: SIGNER_CONNECTIONS,
+        gauge: Gauge::default(),
+    };
+    let seen = drain.clone();
+    let serve = move |stream, peer| {
+        let signer = signer.clone();
+        let handler = move |request, _| {
+            let signer = signer.clone();
+            async move { signer.handle(request).await }
         };
         listener::serve_http(stream, peer, handler, seen.clone())
     };

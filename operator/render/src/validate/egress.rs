@@ -3,12 +3,12 @@
 use super::{ValidateError, label_map};
 use crate::{
     Facts, Network, cidr,
-    endpoint::{Destination, Gateway, Rule},
+    endpoint::{Destination, Gateway, Injected, Rule},
     syntax,
 };
-use sallyport_api::v1alpha1::{self as api, CANARY_PORT, Egress, EgressRule, ServiceDestination};
-use sallyport_policy::egress::{EgressHostRule, EgressMode, HostPattern};
-use std::net::IpAddr;
+use sallyport_api::v1alpha1::{self as api, CANARY_PORT, CredentialInjection, Egress, EgressRule, ServiceDestination};
+use sallyport_policy::egress::{EgressHostRule, EgressMode, HostName, HostPattern};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Networks that no server may reach, whatever its endpoint says: this host, link-local, multicast, reserved, the
 /// metadata services of the large clouds, and IPv6 forms that carry an IPv4 address past a rule.
@@ -45,6 +45,9 @@ pub(crate) fn is_never_open(address: IpAddr) -> bool {
 /// Port of a host whose rule names none.
 const HTTPS: u16 = 443;
 
+/// Port of plain HTTP.
+const HTTP: u16 = 80;
+
 /// Last labels of names that mean something of this cluster or of this host.
 const LOCAL_DOMAINS: &[&str] = &["svc", "local", "localhost", "arpa"];
 
@@ -61,7 +64,7 @@ pub(super) fn rules(egress: &Egress, api_servers: &[IpAddr]) -> Result<Vec<Rule>
     egress.allow.iter().enumerate().map(rule).collect()
 }
 
-pub(super) fn gateway(egress: &Egress, facts: &Facts) -> Option<Gateway> {
+pub(super) fn gateway(egress: &Egress, facts: &Facts, injected: Injected) -> Option<Gateway> {
     let mode = match egress.mode {
         api::EgressMode::Enforce => EgressMode::Enforce,
         api::EgressMode::Audit => EgressMode::Audit,
@@ -70,7 +73,15 @@ pub(super) fn gateway(egress: &Egress, facts: &Facts) -> Option<Gateway> {
         mode,
         address: facts.gateway_address,
         api_servers: facts.api_servers.clone(),
+        transparent: transparent(egress),
+        injected,
     })
+}
+
+/// Hosts whose names are to lead to the gateway; `rules` has refused those that cannot.
+fn transparent(egress: &Egress) -> BTreeSet<HostName> {
+    let rules = egress.allow.iter().filter(|rule| rule.transparent);
+    rules.filter_map(|rule| rule.host.as_ref()?.parse().ok()).collect()
 }
 
 fn destination(index: usize, rule: &EgressRule, forbidden: &[Network]) -> Result<Destination, ValidateError> {
@@ -81,13 +92,17 @@ fn destination(index: usize, rule: &EgressRule, forbidden: &[Network]) -> Result
             except,
             ports,
             service: None,
-        } if except.is_empty() => host(index, pattern, ports),
+            transparent,
+            inject,
+        } if except.is_empty() => host(index, pattern, ports, *transparent, inject.as_ref()),
         EgressRule {
             host: None,
             cidr: Some(cidr),
             except,
             ports,
             service: None,
+            transparent: false,
+            inject: None,
         } => network(index, cidr, except, ports, forbidden),
         EgressRule {
             host: None,
@@ -95,12 +110,20 @@ fn destination(index: usize, rule: &EgressRule, forbidden: &[Network]) -> Result
             except,
             ports,
             service: Some(destination),
+            transparent: false,
+            inject: None,
         } if except.is_empty() && ports.is_empty() => service(index, destination),
         _ => Err(ValidateError::EgressForm { index }),
     }
 }
 
-fn host(index: usize, text: &str, ports: &[i32]) -> Result<Destination, ValidateError> {
+fn host(
+    index: usize,
+    text: &str,
+    ports: &[i32],
+    transparent: bool,
+    inject: Option<&CredentialInjection>,
+) -> Result<Destination, ValidateError> {
     let host: HostPattern = text
         .parse()
         .map_err(|source| ValidateError::EgressHost { index, source })?;
@@ -124,9 +147,18 @@ fn host(index: usize, text: &str, ports: &[i32]) -> Result<Destination, Validate
     } else {
         open_ports(index, ports)?
     };
+    if transparent && (matches!(host, HostPattern::Below(_)) || !ports.contains(&HTTPS)) {
+        return Err(ValidateError::EgressTransparent { index });
+    }
+    if inject.is_some() && (matches!(host, HostPattern::Below(_)) || ports.contains(&HTTP)) {
+        return Err(ValidateError::EgressInjectHost { index });
+    }
     Ok(Destination::Host(EgressHostRule {
         host,
         ports: ports.into_iter().collect(),
+        inject: inject
+            .map(|inject| super::inject::injection(index, inject))
+            .transpose()?,
     }))
 }
 

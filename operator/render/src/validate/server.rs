@@ -10,8 +10,8 @@ use crate::{
 use sallyport_api::{
     quantity::Amount,
     v1alpha1::{
-        self as api, HttpTransport, Resources, SIDECAR_ADMIN_PORT, SIDECAR_PORT, Transport, Writable, WritablePath,
-        WritablePreset,
+        self as api, HttpTransport, Resources, SIDECAR_ADMIN_PORT, SIDECAR_PORT, SIGNER_PORT, Transport, Writable,
+        WritablePath, WritablePreset,
     },
 };
 use std::collections::BTreeSet;
@@ -98,7 +98,7 @@ fn transport(transport: &Transport) -> Result<&HttpTransport, ValidateError> {
         return Err(ValidateError::Stdio);
     }
     let http = transport.http.as_ref().ok_or(ValidateError::Transport)?;
-    if http.port < 1024 || [SIDECAR_PORT, SIDECAR_ADMIN_PORT].contains(&http.port) {
+    if http.port < 1024 || [SIDECAR_PORT, SIDECAR_ADMIN_PORT, SIGNER_PORT].contains(&http.port) {
         return Err(ValidateError::Port { port: http.port });
     }
     if !syntax::is_url_path(&http.path) {

@@ -27,6 +27,13 @@ fn egress(rule: Value) -> Value {
     with("/spec/egress", json!({"allow": [rule]}))
 }
 
+/// These rules, beside a credential `a`.
+fn inject(rules: Value) -> Value {
+    let mut endpoint = with("/spec/egress", json!({"allow": rules}));
+    endpoint["spec"]["credentials"] = json!([{"name": "a", "from": {"secret": {"name": "a"}}}]);
+    endpoint
+}
+
 fn env(name: &str, value: &str) -> Value {
     with("/spec/server/env", json!([{"name": name, "value": value}]))
 }
@@ -106,6 +113,19 @@ refused! {
     an_exception_elsewhere: egress(json!({"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"], "ports": [1]})) => E::EgressExcept { .. },
     an_exception_that_is_all_of_it: egress(json!({"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"], "ports": [1]})) => E::EgressExcept { .. },
     a_service_of_the_cluster: egress(json!({"service": {"namespace": "kube-system", "selector": {"a": "b"}, "ports": [1]}})) => E::EgressNamespace { .. },
+    a_wildcard_that_is_to_be_mapped: egress(json!({"host": "*.example.com", "transparent": true})) => E::EgressTransparent { index: 0 },
+    a_mapped_host_without_the_port_of_tls: egress(json!({"host": "a.example", "ports": [8443], "transparent": true})) => E::EgressTransparent { index: 0 },
+    a_network_that_is_to_be_mapped: egress(json!({"cidr": "203.0.113.0/24", "ports": [443], "transparent": true})) => E::EgressForm { index: 0 },
+    a_credential_for_every_host_below: inject(json!([{"host": "*.example.com", "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectHost { index: 0 },
+    a_credential_without_tls: inject(json!([{"host": "a.example", "ports": [80, 443], "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectHost { index: 0 },
+    a_credential_for_a_network: inject(json!([{"cidr": "203.0.113.0/24", "ports": [443], "inject": {"credential": "a", "key": "b"}}])) => E::EgressForm { index: 0 },
+    a_credential_that_the_endpoint_does_not_have: inject(json!([{"host": "a.example", "inject": {"credential": "b", "key": "b"}}])) => E::EgressInjectCredential { index: 0, .. },
+    a_host_with_and_without_a_credential: inject(json!([{"host": "a.example", "ports": [8443]}, {"host": "a.example", "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectTwice { index: 1, .. },
+    a_credential_in_the_host_header: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "header": "Host"}}])) => E::EgressInject { index: 0, .. },
+    a_prefix_that_ends_the_header: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "prefix": "x\r\ny: "}}])) => E::EgressInject { index: 0, .. },
+    a_key_that_climbs: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "../b"}}])) => E::EgressInjectKey { index: 0, .. },
+    authorities_with_a_slash: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "authorities": {"configMap": "a/b"}}}])) => E::EgressInjectAuthorities { index: 0, .. },
+    the_signers_port: with("/spec/server/transport/http/port", json!(15091)) => E::Port { port: 15091 },
     no_pods: with("/spec/replicas", json!(0)) => E::Replicas { replicas: 0 },
     too_many_pods: with("/spec/replicas", json!(21)) => E::Replicas { replicas: 21 },
 }

@@ -8,6 +8,7 @@ mod drain;
 mod forwarding;
 mod guard;
 mod refusals;
+mod signer;
 mod sink;
 mod streams;
 mod support;

@@ -66,6 +66,7 @@ pub fn policy(port: u16) -> PolicyFile {
             wait_seconds: 1,
             canaries: vec![REFUSING],
         },
+        signer: None,
     }
 }
 
@@ -73,6 +74,7 @@ pub fn policy(port: u16) -> PolicyFile {
 pub struct Running {
     pub traffic: SocketAddr,
     pub admin: SocketAddr,
+    pub signer: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), UnwrittenRecords>>,
 }
@@ -83,6 +85,7 @@ impl Running {
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
         let admin = on_loopback(sidecar.admin_address());
+        let signer = sidecar.signer_address().map(on_loopback);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(sidecar.serve(async {
             let _ = stopped.await;
@@ -90,6 +93,7 @@ impl Running {
         Self {
             traffic,
             admin,
+            signer,
             stop,
             task,
         }
