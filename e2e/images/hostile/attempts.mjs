@@ -145,7 +145,8 @@ async function tunnel({ url, headers, ca, direct }, signal) {
 async function connectThroughProxy(target, signal) {
   const { hostname, port } = new URL(process.env.HTTPS_PROXY ?? 'http://127.0.0.1:9');
   return new Promise((resolve, reject) => {
-    const asked = httpRequest({ host: hostname, port, method: 'CONNECT', path: target, signal, agent: false });
+    const headers = { host: target };
+    const asked = httpRequest({ host: hostname, port, method: 'CONNECT', path: target, headers, signal, agent: false });
     asked.on('connect', (response, socket) => {
       if (response.statusCode === 200) resolve(socket);
       else reject(new Error(`the proxy answered ${response.statusCode}`));
