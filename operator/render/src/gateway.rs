@@ -38,6 +38,13 @@ const AMOUNTS: Amounts = Amounts {
     ephemeral_storage_bytes: 64 << 20,
 };
 
+/// What it may use besides if it ends TLS: a connection then takes some 100 KiB, and two handshakes.
+const INJECTING: Amounts = Amounts {
+    cpu_milli: 100,
+    memory_bytes: 128 << 20,
+    ephemeral_storage_bytes: 0,
+};
+
 /// Ports that are open in `Audit` mode, besides those that the rules name.
 const AUDITED_PORTS: [u16; 2] = [80, 443];
 
@@ -109,7 +116,15 @@ pub(crate) fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
     let pods = i64::from(replicas(endpoint) + workload::MAX_SURGE);
     Footprint {
         pods,
-        amounts: AMOUNTS * pods,
+        amounts: amounts(endpoint) * pods,
+    }
+}
+
+fn amounts(endpoint: &ValidatedEndpoint) -> Amounts {
+    if injection::is_used(endpoint) {
+        AMOUNTS + INJECTING
+    } else {
+        AMOUNTS
     }
 }
 
@@ -269,7 +284,7 @@ fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> Container {
         readiness_probe: Some(containers::probe("/readyz", Every::Seconds(5), Failures(2))),
         lifecycle: Some(containers::stop_delay()),
         volume_mounts: Some(std::iter::once(config::mount()).chain(injected).collect()),
-        resources: Some(AMOUNTS.requirements()),
+        resources: Some(amounts(endpoint).requirements()),
         ..containers::hardened(GATEWAY_ID)
     }
 }

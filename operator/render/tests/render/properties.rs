@@ -23,10 +23,12 @@ use std::{
 
 proptest! {
     #[test]
-    fn every_pod_passes_every_check_but_those_that_its_nodes_cannot((endpoint, facts) in input()) {
+    fn every_pod_passes_every_check_but_those_that_its_nodes_or_its_endpoint_rule_out((endpoint, facts) in input()) {
         let pod = pod(&children(&endpoint, &facts));
         let nodes = facts.node_features;
-        let cannot = [("user-namespace", nodes.user_namespaces), ("strict-groups", nodes.supplemental_groups_policy)];
+        let led = facts.gateway_address.is_some() && endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
+        let cannot = [("user-namespace", nodes.user_namespaces), ("strict-groups", nodes.supplemental_groups_policy),
+            ("no-host-aliases", !led)];
         let expected: Vec<_> = cannot.into_iter().filter(|(_, can)| !can).map(|(id, _)| id).collect();
         let deviations = hardening::judge(&pod).deviations;
         let deviating: Vec<_> = deviations.iter().filter_map(|text| text.split_once(':')).map(|(id, _)| id).collect();
@@ -59,11 +61,20 @@ proptest! {
         prop_assert_eq!(policy.policy_types.clone().unwrap(), ["Ingress", "Egress"]);
         let ingress = serde_json::to_value(&policy.ingress).unwrap();
         let name = endpoint.metadata.name.as_deref().unwrap();
-        prop_assert_eq!(ingress, json!([{
+        let led = endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
+        let ports = [3128, 3129].into_iter().take(1 + usize::from(led));
+        let ports: Vec<_> = ports.map(|port| json!({"port": port, "protocol": "TCP"})).collect();
+        prop_assert_eq!(&ingress, &json!([{
             "from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}],
-            "ports": [{"port": 3128, "protocol": "TCP"}],
+            "ports": ports,
         }]));
-        for rule in policy.egress.iter().flatten() {
+        let injects = endpoint.spec.egress.allow.iter().any(|rule| rule.inject.is_some());
+        let signer = json!({"to": ingress[0]["from"], "ports": [{"port": 15091, "protocol": "TCP"}]});
+        let rules = policy.egress.unwrap_or_default();
+        let (to_signer, rules): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| serde_json::to_value(rule).unwrap() == signer);
+        prop_assert_eq!(to_signer.len(), usize::from(injects));
+        for rule in &rules {
             let dns = rule.ports.iter().flatten().any(|port| port.port == Some(IntOrString::Int(53)));
             for peer in rule.to.as_ref().unwrap() {
                 prop_assert_eq!(dns, peer.ip_block.is_none());
@@ -127,6 +138,42 @@ proptest! {
                 prop_assert!(env("NO_PROXY").is_some() && env("NO_PROXY") == env("no_proxy"));
                 prop_assert_eq!(env("NODE_USE_ENV_PROXY"), Some("1".to_owned()));
             }
+        }
+    }
+
+    #[test]
+    fn a_credential_is_mounted_into_the_server_or_into_its_gateway_and_never_into_both((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let secrets = |pod: &PodSpec| -> BTreeSet<String> {
+            let volumes = pod.volumes.iter().flatten();
+            volumes.filter_map(|volume| volume.secret.as_ref()?.secret_name.clone()).collect()
+        };
+        let server = secrets(&pod(&children));
+        let gateway = children.gateway.as_ref().map(|gateway| gateway.deployment.spec.clone().unwrap());
+        let gateway = gateway.map(|spec| secrets(&spec.template.spec.unwrap())).unwrap_or_default();
+        for credential in &endpoint.spec.credentials {
+            let injected = endpoint.spec.egress.allow.iter().filter_map(|rule| rule.inject.as_ref());
+            let injected = injected.into_iter().any(|inject| inject.credential == credential.name);
+            let secret = format!("{}-token", credential.name);
+            prop_assert_eq!((server.contains(&secret), gateway.contains(&secret)), (!injected, injected));
+        }
+        let trusts = pod(&children).volumes.iter().flatten().any(|volume| volume.name == "trust");
+        prop_assert_eq!(trusts, !gateway.is_empty(), "a server trusts its signer if it has to, and only then");
+    }
+
+    #[test]
+    fn names_lead_to_the_gateway_if_the_endpoint_says_so_and_it_takes_them((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let wanted: BTreeSet<_> = endpoint.spec.egress.allow.iter().filter(|rule| rule.transparent)
+            .filter_map(|rule| rule.host.clone()).collect();
+        let aliases = pod(&children).host_aliases.unwrap_or_default();
+        let led: BTreeSet<_> = aliases.iter().flat_map(|alias| alias.hostnames.clone().unwrap_or_default()).collect();
+        let known = facts.gateway_address.is_some();
+        prop_assert_eq!(led, if known { wanted.clone() } else { BTreeSet::new() });
+        prop_assert!(aliases.iter().all(|alias| Some(&alias.ip) == facts.gateway_address.map(|ip| ip.to_string()).as_ref()));
+        if let Some(gateway) = children.gateway {
+            let ports = gateway.service.spec.unwrap().ports.unwrap();
+            prop_assert_eq!(ports.iter().any(|port| port.port == 443), !wanted.is_empty());
         }
     }
 
@@ -375,6 +422,7 @@ fn spec() -> impl Strategy<Value = Value> {
                 .into_iter()
                 .map(|(name, sealed)| credential(&name, sealed))
                 .collect();
+            let egress = with_credential(egress, &credentials);
             json!({
                 "server": server,
                 "credentials": credentials,
@@ -385,6 +433,27 @@ fn spec() -> impl Strategy<Value = Value> {
             })
         },
     )
+}
+
+/// Rules that ask for a credential get the first there is, if they may have one.
+fn with_credential(rules: Vec<Value>, credentials: &[Value]) -> Vec<Value> {
+    let names: Vec<_> = rules.iter().map(|rule| rule["host"].clone()).collect();
+    let is_free = |rule: &Value| {
+        let exact = rule["host"].as_str().is_some_and(|host| !host.starts_with('*'));
+        let plain = rule["ports"].as_array().is_some_and(|ports| ports.contains(&json!(80)));
+        exact && !plain && names.iter().filter(|name| **name == rule["host"]).count() == 1
+    };
+    let rules = rules.into_iter().map(|mut rule| {
+        let asks = rule.as_object_mut().and_then(|rule| rule.remove("asks")) == Some(json!(true));
+        if let Some(credential) = credentials.first()
+            && asks
+            && is_free(&rule)
+        {
+            rule["inject"] = json!({"credential": credential["name"], "key": "token"});
+        }
+        rule
+    });
+    rules.collect()
 }
 
 fn credential(name: &str, sealed: bool) -> Value {
@@ -474,12 +543,16 @@ fn host() -> impl Strategy<Value = Value> {
     (
         "(\\*\\.)?[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\\.[a-z]{4,8}",
         proptest::option::of(ports()),
+        any::<bool>(),
+        any::<bool>(),
     )
-        .prop_filter_map("a name of this cluster", |(host, ports)| {
+        .prop_filter_map("a name of this cluster", |(host, ports, transparent, asks)| {
             let local = [".local", ".localhost", ".arpa"]
                 .iter()
                 .any(|last| host.ends_with(last));
-            let mut rule = json!({"host": host});
+            let mapped =
+                transparent && !host.starts_with('*') && ports.as_ref().is_none_or(|ports| ports.contains(&443));
+            let mut rule = json!({"host": host, "transparent": mapped, "asks": asks});
             if let Some(ports) = ports {
                 rule["ports"] = json!(ports);
             }
