@@ -78,7 +78,7 @@ async fn demo() -> Result<()> {
     show_posture(&cluster).await?;
 
     chapter("A hostile server tries to get out, hardened and as a plain Deployment");
-    escape(&cluster, &agent).await?;
+    Box::pin(escape(&cluster, &agent)).await?;
 
     chapter("Look around");
     look_around(&cluster, &name);

@@ -121,7 +121,11 @@ fn run(command: &Command) -> Result<(String, ExitCode), Error> {
         Command::Render(source) => output::render(&load(source)?, &source.assumed.settings())?,
         Command::Audit(asked) => {
             let (text, clean) = audit::run(asked)?;
-            let code = if clean { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) };
+            let code = if clean {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(REFUSED)
+            };
             return Ok((text, code));
         }
         Command::Posture(source) => output::posture(&load(source)?),

@@ -3,6 +3,7 @@
 use crate::admin::Admin;
 use crate::dial::Dial;
 use crate::event::{Event, Recorder};
+use crate::inject::{InjectError, Injector};
 use crate::metrics::Metrics;
 use crate::policy::{LoadError, Policy, PolicyWatch};
 use crate::proxy::Proxy;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// A socket cannot say where it listens.
     #[error("cannot read the address of a listening socket")]
     Address(#[source] io::Error),
+    /// Nothing can be injected.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
     /// Nowhere to write events.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -64,6 +68,7 @@ pub struct Gateway {
     transparent: Option<Port>,
     admin: Port,
     router: Arc<Router>,
+    injector: Arc<Injector>,
     journal: Journal<Event>,
     journal_thread: JournalThread,
     control: DrainControl,
@@ -127,6 +132,7 @@ impl Gateway {
                 drain,
                 metrics,
             }),
+            injector: Arc::new(Injector::new()?),
             journal,
             journal_thread,
             control,
@@ -160,6 +166,7 @@ impl Gateway {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
         let Self {
             router,
+            injector,
             journal,
             control,
             clients,
@@ -186,6 +193,7 @@ impl Gateway {
         let proxy = Arc::new(Proxy {
             router: router.clone(),
             recorder: recorder.clone(),
+            injector: injector.clone(),
         });
         let proxy = move |stream, peer| {
             let proxy = proxy.clone();
@@ -197,6 +205,7 @@ impl Gateway {
             let transparent = Arc::new(Transparent {
                 router: router.clone(),
                 recorder: recorder.clone(),
+                injector: injector.clone(),
             });
             let transparent = move |stream, peer| {
                 let transparent = transparent.clone();

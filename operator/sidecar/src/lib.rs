@@ -15,6 +15,7 @@ mod reload;
 pub mod seal;
 mod server;
 mod sidecar;
+pub mod signer;
 mod wire;
 
 pub use sallyport_audit::journal::UnwrittenRecords;

@@ -1,6 +1,6 @@
 //! The egress file: one JSON document per endpoint that may call hosts by name.
 
-use super::HostPattern;
+use super::{HostPattern, Injection};
 use crate::{EndpointIdentity, Network};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -35,6 +35,10 @@ pub struct EgressFile {
     pub resolver: ResolverPolicy,
     /// Bounds on every connection.
     pub limits: EgressLimits,
+    /// Port of the signer in each of the server's pods, which certifies that the gateway may end TLS. Absent when no rule
+    /// injects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer_port: Option<u16>,
 }
 
 /// What the gateway listens on.
@@ -69,6 +73,10 @@ pub struct EgressHostRule {
     pub host: HostPattern,
     /// Which of their TCP ports.
     pub ports: BTreeSet<u16>,
+    /// The credential that is added to every request. TLS is then ended in the gateway, and nothing but TLS is spoken.
+    /// Absent: TLS passes through untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Injection>,
 }
 
 /// Which addresses an allowed host may have.
@@ -258,6 +266,7 @@ pub(super) mod tests {
             rules: vec![EgressHostRule {
                 host: "*.example.com".parse().unwrap(),
                 ports: [443, 8443].into(),
+                inject: None,
             }],
             addresses: EgressAddresses {
                 permitted: vec![PermittedNetwork {
@@ -271,6 +280,7 @@ pub(super) mod tests {
             },
             resolver: ResolverPolicy::default(),
             limits: EgressLimits::default(),
+            signer_port: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod drain;
 mod forwarding;
 mod guard;
 mod refusals;
+mod signer;
 mod sink;
 mod streams;
 mod support;
