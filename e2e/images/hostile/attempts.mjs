@@ -6,7 +6,7 @@ import { Resolver } from 'node:dns/promises';
 import { createSocket } from 'node:dgram';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { connect as tlsConnect, rootCertificates } from 'node:tls';
 
@@ -125,8 +125,9 @@ async function tunnel({ url, headers, ca, direct }, signal) {
   const socket = direct ? undefined : await connectThroughProxy(`${hostname}:${port || 443}`, signal);
   const trusted = ca === undefined ? undefined : [...rootCertificates, ca];
   const { status, content } = await new Promise((resolve, reject) => {
-    const options = { headers: { host, ...headers }, signal, agent: false, ca: trusted };
-    if (socket !== undefined) options.createConnection = () => tlsConnect({ socket, servername: hostname, ca: trusted });
+    const agent = new HttpsAgent();
+    if (socket !== undefined) agent.createConnection = () => tlsConnect({ socket, servername: hostname, ca: trusted });
+    const options = { headers: { host, ...headers }, signal, agent, ca: trusted };
     const sent = httpsRequest(url, options, async (response) => {
       try {
         resolve({ status: response.statusCode, content: Buffer.concat(await response.toArray()) });
