@@ -154,6 +154,7 @@ pub enum AuthoritiesError {
 /// Asks the servers of one issuer.
 pub struct Fetcher {
     tls: Followed<Arc<ClientConfig>>,
+    has_own_authorities: bool,
     proxy: Option<Proxy>,
 }
 
@@ -178,12 +179,21 @@ impl Fetcher {
             }
             client(roots)
         });
-        Ok(Self { tls, proxy })
+        Ok(Self {
+            tls,
+            has_own_authorities: ca_file.is_some(),
+            proxy,
+        })
     }
 
     /// Why the file of authorities is not used; `None` when it is.
     pub fn problem(&self) -> Option<String> {
-        self.tls.problem()
+        let problem = self.tls.problem()?;
+        Some(if self.has_own_authorities {
+            problem
+        } else {
+            format!("{problem}; this sidecar's image has no public certificate authorities: name the issuer's own")
+        })
     }
 
     /// The JSON document at `url`.

@@ -13,6 +13,9 @@ pub fn all() -> Vec<File> {
         ("config/samples/stateless.yaml", STATELESS),
         ("config/samples/hosts.yaml", HOSTS),
         ("config/samples/injected.yaml", INJECTED),
+        ("config/samples/api-keys.yaml", API_KEYS),
+        ("config/samples/oauth.yaml", OAUTH),
+        ("config/samples/stdio.yaml", STDIO),
     ];
     samples
         .into_iter()
@@ -250,6 +253,158 @@ spec:
   isolation:
     quota: None
   replicas: 3
+";
+
+const API_KEYS: &str = "
+# Callers prove who they are by API keys; each role may call its own tools.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: search
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/search@sha256:7777777777777777777777777777777777777777777777777777777777777777
+    transport:
+      http:
+        port: 3001
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            team: agents
+  authentication:
+    # The Secret holds hashes of the keys under the key keys.json. The audit sidecar alone reads it.
+    apiKeys:
+      from:
+        sealedSecret:
+          name: search-keys
+  # As soon as there is a rule, what no rule allows is denied and not shown.
+  authorization:
+    rules:
+      - name: readers
+        from:
+          - roles: [reader, admin]
+        tools: [search, read_*]
+      - name: admins
+        from:
+          - roles: [admin]
+        tools: [\"*\"]
+  tools:
+    # Tools that no entry names are Destructive; calls of those are confirmed by a person.
+    sideEffects:
+      - tools: [search, read_*]
+        sideEffect: ReadOnly
+      - tools: [index_*]
+        sideEffect: Write
+    arguments:
+      - tools: [\"*\"]
+        bounds:
+          maxStringLength: 1024
+  limits:
+    rates:
+      perPrincipal:
+        requests: 120
+        seconds: 60
+        burst: 20
+";
+
+const OAUTH: &str = "
+# An OAuth 2.1 resource server in two pods, reached from outside at https://mcp.example.com/mcp.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: files
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/files@sha256:8888888888888888888888888888888888888888888888888888888888888888
+    transport:
+      http:
+        port: 3001
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            kubernetes.io/metadata.name: ingress
+    externalUrl: https://mcp.example.com/mcp
+  authentication:
+    oauth:
+      # Tokens have to be issued for this URL.
+      resource: https://mcp.example.com/mcp
+      scopesSupported: [files:read, files:write]
+      issuers:
+        # Reached through the endpoint's egress gateway; its host is allowed there without an entry of egress.
+        - issuer: https://login.example.com/
+          jwks:
+            url: https://login.example.com/.well-known/jwks.json
+  # tls.crt and tls.key.
+  tls:
+    from:
+      sealedSecret:
+        name: files-tls
+  authorization:
+    rules:
+      - name: read
+        tools: [read_*, list_*]
+        requires:
+          scopes: [files:read]
+      - name: write
+        tools: [write_*]
+        requires:
+          scopes: [files:write]
+          # A stolen token alone is not enough: the user signed in by a second factor within the last 5 minutes.
+          stepUp:
+            acr: [mfa]
+            maxAgeSeconds: 300
+          arguments:
+            values:
+              - at: /path
+                path:
+                  roots: [/data]
+    scopeImplications:
+      files:write: [files:read]
+  # Both pods open what either sealed: one key a line, 32 bytes in base64.
+  sealing:
+    from:
+      sealedSecret:
+        name: files-sealing
+  replicas: 2
+";
+
+const STDIO: &str = "
+# A server that speaks over standard input and output, and reads its token from its environment alone.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: github-stdio
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/github@sha256:9999999999999999999999999999999999999999999999999999999999999999
+    # Needed: the bridge runs it.
+    command: [/server/github-mcp-server, stdio]
+    transport:
+      stdio:
+        # Each MCP session has a process of its own.
+        sessions: PerSession
+        environmentFrom:
+          - name: GITHUB_PERSONAL_ACCESS_TOKEN
+            credential: github
+            key: token
+  credentials:
+    - name: github
+      from:
+        sealedSecret:
+          name: github-token
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            team: agents
+  egress:
+    allow:
+      - host: api.github.com
 ";
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ fn of(endpoint: &ValidatedEndpoint) -> Option<&Stdio> {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Access {
     ReadOnly,
     Writable,

@@ -100,6 +100,16 @@ struct ToolLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolCallLabels {
+    /// A pinned tool, or [`OTHER_TOOL`]: callers cannot make labels.
+    tool: String,
+    outcome: Outcome,
+}
+
+/// Stands for every tool without a pin.
+const OTHER_TOOL: &str = "_OTHER";
+
 const TOOL_STATES: [(ToolState, &str); 6] = [
     (ToolState::Pinned, "pinned"),
     (ToolState::Unpinned, "unpinned"),
@@ -136,6 +146,7 @@ pub struct Metrics {
     policy_rejected: Gauge,
     authentication_problems: Gauge,
     tools: Family<ToolLabels, Gauge>,
+    tool_calls: Family<ToolCallLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -162,6 +173,7 @@ impl Metrics {
             policy_rejected: Gauge::default(),
             authentication_problems: Gauge::default(),
             tools: Family::default(),
+            tool_calls: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests by how they ended", metrics.requests.clone());
@@ -214,7 +226,18 @@ impl Metrics {
             "Tools of the server by what holds of them",
             metrics.tools.clone(),
         );
+        registry.register(
+            "tool_calls",
+            "Calls of tools by how they ended; tools without a pin are _OTHER",
+            metrics.tool_calls.clone(),
+        );
         metrics
+    }
+
+    /// Counts a call of a tool that has ended: by its name only if it is `pinned`.
+    pub fn tool_called(&self, outcome: Outcome, pinned: Option<&str>) {
+        let tool = pinned.unwrap_or(OTHER_TOOL).to_owned();
+        self.tool_calls.get_or_create(&ToolCallLabels { tool, outcome }).inc();
     }
 
     /// Says which policy is in force.

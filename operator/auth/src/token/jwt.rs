@@ -112,8 +112,9 @@ impl Unverified {
             .as_deref()
             .map(|name| name.strip_prefix("application/").unwrap_or(name));
         match (named, expected) {
-            (Some("at+jwt"), _) => Ok(Form::AtJwt),
-            (None | Some("jwt"), TokenType::Jwt) => Ok(Form::Jwt),
+            (Some("at+jwt"), TokenType::AtJwt) => Ok(Form::Rfc9068),
+            (Some("at+jwt"), TokenType::Jwt) => Ok(Form::Typed),
+            (None | Some("jwt"), TokenType::Jwt) => Ok(Form::Untyped),
             _ => Err(Reason::WrongTokenType),
         }
     }

@@ -25,19 +25,22 @@ pub struct Rules {
 /// What kind of statement the claims come from; it decides which of them must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A token of the type `at+jwt`.
-    AtJwt,
+    /// A token of the type `at+jwt`, of an issuer that keeps to RFC 9068.
+    Rfc9068,
+    /// A token of the type `at+jwt`, of an issuer that may leave claims out.
+    Typed,
     /// A token of the type `JWT`, or of none.
-    Jwt,
+    Untyped,
     /// The issuer's answer about a token (RFC 7662 section 2.2).
     Introspected,
 }
 
-/// Claims of ID tokens (OpenID Connect Core section 2), logout and security event tokens: those are no access tokens.
-const OTHER_TOKENS: [&str; 5] = ["nonce", "at_hash", "c_hash", "s_hash", "events"];
+/// Claims by which some issuers tell kinds of tokens apart, and the value that means an access token, in lower case.
+const KINDS: [(&str, &str); 2] = [("typ", "bearer"), ("token_use", "access")];
 
-/// Claims by which some issuers tell access tokens from others, and the values that mean others, in lower case.
-const OTHER_KINDS: [(&str, &[&str]); 2] = [("typ", &["id", "refresh", "offline", "logout"]), ("token_use", &["id"])];
+/// Claims of ID tokens (OpenID Connect Core section 2), logout and security event tokens: those are no access tokens, unless
+/// the token says that it is one.
+const OTHER_TOKENS: [&str; 5] = ["nonce", "at_hash", "c_hash", "s_hash", "events"];
 
 impl Rules {
     /// The rules for the tokens of `issuer`, one of those of `oauth`.
@@ -84,14 +87,14 @@ impl Rules {
         self.check_audience(&claims)?;
         check_kind(form, &claims)?;
         check_possession(&claims, peer)?;
-        if form == Form::AtJwt && text(&claims, "jti")?.is_none() {
+        if form == Form::Rfc9068 && text(&claims, "jti")?.is_none() {
             return Err(Reason::MalformedToken);
         }
         let subject = Self::named(&claims, &self.names.subject)?;
         let client = Self::named(&claims, &self.names.client)?;
         let complete = match form {
-            Form::AtJwt => subject.is_some() && client.is_some(),
-            Form::Jwt | Form::Introspected => subject.is_some() || client.is_some(),
+            Form::Rfc9068 => subject.is_some() && client.is_some(),
+            Form::Typed | Form::Untyped | Form::Introspected => subject.is_some() || client.is_some(),
         };
         if !complete {
             return Err(Reason::MalformedToken);
@@ -100,7 +103,7 @@ impl Rules {
         let alone = subject == client || claims.get("idtyp").is_some_and(|kind| kind == "app");
         Ok(Principal {
             kind: match form {
-                Form::AtJwt | Form::Jwt => PrincipalKind::Jwt,
+                Form::Rfc9068 | Form::Typed | Form::Untyped => PrincipalKind::Jwt,
                 Form::Introspected => PrincipalKind::Opaque,
             },
             issuer: Some(self.issuer.clone()),
@@ -137,7 +140,7 @@ impl Rules {
             return Err(Reason::NotYetValid);
         }
         match (issued, self.not_before) {
-            (None, _) if form == Form::AtJwt => Err(Reason::MalformedToken),
+            (None, _) if form == Form::Rfc9068 => Err(Reason::MalformedToken),
             // Nobody knows how old it is.
             (None, Some(_)) => Err(Reason::Revoked),
             (Some(issued), Some(not_before)) if issued < not_before => Err(Reason::Revoked),
@@ -169,15 +172,17 @@ impl Rules {
 
 /// Refuses tokens that are no access tokens. The type `at+jwt` says it all.
 fn check_kind(form: Form, claims: &Map<String, Value>) -> Result<(), Reason> {
-    let is_other = |(name, kinds): &(&str, &[&str])| {
-        let kind = claims.get(*name).and_then(Value::as_str).map(str::to_ascii_lowercase);
-        kind.is_some_and(|kind| kinds.contains(&kind.as_str()))
-    };
-    let other = OTHER_TOKENS.iter().any(|name| claims.contains_key(*name)) || OTHER_KINDS.iter().any(is_other);
-    if form != Form::AtJwt && other {
-        return Err(Reason::WrongTokenType);
+    if matches!(form, Form::Rfc9068 | Form::Typed) {
+        return Ok(());
     }
-    Ok(())
+    let said = KINDS.iter().filter_map(|(name, access)| {
+        let said = claims.get(*name)?;
+        Some(said.as_str().is_some_and(|said| said.eq_ignore_ascii_case(access)))
+    });
+    let is_access = said
+        .reduce(|all, one| all && one)
+        .unwrap_or_else(|| !OTHER_TOKENS.iter().any(|name| claims.contains_key(*name)));
+    is_access.then_some(()).ok_or(Reason::WrongTokenType)
 }
 
 /// Refuses a token that is bound to a key (RFC 7800) unless `peer` proves to have it (RFC 8705 section 3). Bindings other

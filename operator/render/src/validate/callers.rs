@@ -305,8 +305,10 @@ pub(super) fn bundle(name: String, bundle: &CaBundle) -> Result<Bundle, Validate
 
 /// An https URL of an endpoint, or an http one of this cluster.
 fn is_resource(text: &str) -> bool {
-    let local =
-        |host: &str| matches!(host, "localhost" | "127.0.0.1") || host.ends_with(".svc") || host.contains(".svc.");
+    let local = |host: &str| {
+        let of_cluster = host.split('.').skip(1).any(|label| label == "svc");
+        of_cluster || matches!(host, "localhost" | "127.0.0.1")
+    };
     syntax::url(text).is_some_and(|url| {
         let path = url.path.starts_with('/') && syntax::is_url_path_of(url.path, 512);
         path && (url.tls || local(url.host))

@@ -106,7 +106,7 @@ pub(super) fn confirmation(
     };
     let tools = match (written.destructive, &written.tools) {
         (true, tools) if tools.is_empty() => ConfirmedTools::Destructive,
-        (true, tools) => ConfirmedTools::DestructiveAnd(tools.clone()),
+        (true, tools) => ConfirmedTools::DestructiveAnd(read("confirmation.tools", Ok(json!(tools)))?),
         (false, tools) if tools.is_empty() => ConfirmedTools::Nothing,
         (false, _) => return Err(ValidateError::ConfirmedTools),
     };

@@ -275,7 +275,9 @@ proptest! {
             named.filter_map(|volume| Some((volume.name.clone(), volume.secret.as_ref()?.secret_name.clone()?))).collect()
         };
         let mounted = secrets(&pod);
-        prop_assert_eq!(mounted.len(), endpoint.spec.secrets().len());
+        let injected = endpoint.spec.egress.allow.iter().filter_map(|rule| rule.inject.as_ref());
+        let injected: BTreeSet<_> = injected.map(|inject| &inject.credential).collect();
+        prop_assert_eq!(mounted.len() + injected.len(), endpoint.spec.secrets().len());
         for (volume, secret) in mounted {
             let own = endpoint.spec.credentials.iter().any(|credential| {
                 let from = &credential.from;

@@ -1,8 +1,10 @@
 //! The record of a request under way.
 
-use super::{Asked, ClosedBy, Outcome, Record};
+use super::{Asked, ClosedBy, Outcome, Record, Target};
 use crate::metrics::{MethodClass, Metrics};
 use sallyport_audit::journal::{Journal, SinkUnavailable, Slot};
+use sallyport_audit::otlp::SpanContext;
+use sallyport_audit::text::CallerText;
 use sallyport_audit::{Caller, Confirmation, Event, Pin};
 use sallyport_core::drain::{Drain, Phase};
 use sallyport_policy::EndpointIdentity;
@@ -65,6 +67,7 @@ impl Entry {
             head.uri.path(),
         );
         note_session(&mut record, &head.headers);
+        record.link = traceparent(&head.headers);
         metrics.active_requests.inc();
         Self {
             record,
@@ -90,8 +93,7 @@ impl Entry {
 
     /// Notes what the request asks for.
     pub fn asked(&mut self, asked: Asked) {
-        let method = asked.mcp_method.as_ref().map(|method| method.as_str());
-        self.method = MethodClass::of(method);
+        self.method = MethodClass::of(asked.mcp_method.as_ref().map(CallerText::as_str));
         self.record.asked = asked;
     }
 
@@ -201,6 +203,10 @@ impl Entry {
         self.record.closed_by = Some(by);
         self.record.latency_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         self.metrics.request_ended(outcome, self.method, elapsed);
+        if let Some(Target::Tool(name)) = &self.record.asked.target {
+            let pinned = self.record.pin.as_ref().map(|_| name.as_str());
+            self.metrics.tool_called(outcome, pinned);
+        }
         slot.send(self.record.clone());
     }
 }
@@ -232,6 +238,12 @@ const fn closed_by(outcome: Outcome) -> ClosedBy {
 
 fn millis(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The span that an HTTP client or a proxy before it names: what belongs together by HTTP alone. The caller's own span is in
+/// the message (SEP-414).
+fn traceparent(headers: &http::HeaderMap) -> Option<SpanContext> {
+    SpanContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 fn note_session(record: &mut Record, headers: &http::HeaderMap) {

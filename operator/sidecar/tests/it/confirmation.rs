@@ -11,6 +11,7 @@ use sallyport_policy::{Authentication, Confirmation, LegacyConfirmation, PolicyF
 use sallyport_sidecar::Place;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -114,10 +115,12 @@ fn secret(caller: &str) -> String {
 
 fn key_file() -> Value {
     let keys = [ALICE, BOB].map(|caller| {
-        let hash: String = Sha256::digest(secret(caller))
+        let hash = Sha256::digest(secret(caller))
             .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
         json!({"id": caller, "hash": format!("sha256:{hash}"), "subject": caller})
     });
     json!({"keys": keys})

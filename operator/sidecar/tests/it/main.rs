@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
 
 mod admin;
+mod audit;
 mod confirmation;
 mod drain;
 mod forwarding;
