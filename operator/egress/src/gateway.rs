@@ -84,7 +84,7 @@ impl Port {
 }
 
 impl Gateway {
-    /// Reads the policy at `path`, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
+    /// Reads the policy at `path`, which may inject what `injections` says or nothing, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
     /// are connected to by `dialer`.
     ///
     /// # Errors
@@ -92,10 +92,11 @@ impl Gateway {
     /// See [`StartError`].
     pub async fn bind(
         path: &Path,
+        injections: Option<String>,
         sink: impl Write + Send + 'static,
         dialer: Arc<dyn Dial>,
     ) -> Result<Self, StartError> {
-        let policy = Policy::load(path)?;
+        let policy = Policy::load(path, injections.as_deref())?;
         let listen = policy.file.listen.clone();
         let limits = policy.file.limits.clone();
         let metrics = Arc::new(Metrics::new());
@@ -106,7 +107,7 @@ impl Gateway {
         let places = clients.saturating_mul(4);
         let (journal, journal_thread) =
             Journal::start(sink, places, metrics.journal.clone()).map_err(StartError::Journal)?;
-        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), metrics.clone());
+        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), injections, metrics.clone());
         let (control, drain) = drain();
         let transparent = match listen.transparent_port {
             Some(port) => Some(Port::take(port).await?),
