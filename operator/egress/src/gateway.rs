@@ -91,7 +91,7 @@ impl Port {
 }
 
 impl Gateway {
-    /// Reads the policy at `path`, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
+    /// Reads the policy at `path`, which may inject what `injections` says or nothing, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
     /// are connected to by `dialer`.
     ///
     /// # Errors
@@ -99,10 +99,11 @@ impl Gateway {
     /// See [`StartError`].
     pub async fn bind(
         path: &Path,
+        injections: Option<String>,
         sink: impl Write + Send + 'static,
         dialer: Arc<dyn Dial>,
     ) -> Result<Self, StartError> {
-        let policy = Policy::load(path)?;
+        let policy = Policy::load(path, injections.as_deref())?;
         let listen = policy.file.listen.clone();
         let limits = policy.file.limits.clone();
         let metrics = Arc::new(Metrics::new());
@@ -113,7 +114,7 @@ impl Gateway {
         let places = clients.saturating_mul(4);
         let (journal, journal_thread) =
             Journal::start(sink, journal_settings(&policy, places), metrics.journal.clone())?;
-        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), metrics.clone());
+        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), injections, metrics.clone());
         let (control, drain) = drain();
         let transparent = match listen.transparent_port {
             Some(port) => Some(Port::take(port).await?),

@@ -98,7 +98,7 @@ pub(crate) fn children(endpoint: &ValidatedEndpoint) -> Option<GatewayChildren> 
             Part::Gateway,
             replicas(endpoint),
             workload::annotations(CONTAINER, &text),
-            pod_spec(endpoint, gateway),
+            pod_spec(endpoint, gateway, &file),
         ),
     })
 }
@@ -259,19 +259,27 @@ pub(crate) fn dialled_networks<'a>(
         .collect()
 }
 
-fn pod_spec(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> PodSpec {
+fn pod_spec(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile) -> PodSpec {
     let policy = config::volume(endpoint, Part::Gateway);
     let injected = injection::gateway_volumes(&gateway.injected);
     PodSpec {
         // The gateway resolves names, by the cluster's name servers; the server's pods have none.
         dns_policy: Some("ClusterFirst".to_owned()),
-        containers: vec![container(endpoint, gateway)],
+        containers: vec![container(endpoint, gateway, file)],
         volumes: Some(std::iter::once(policy).chain(injected).collect()),
         ..workload::hardened_pod(endpoint, Part::Gateway, GATEWAY_ID)
     }
 }
 
-fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> Container {
+fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile) -> Container {
+    let bound = file
+        .injections()
+        .map(|injections| ["--injections".to_owned(), injections]);
+    let arguments = [
+        "run".to_owned(),
+        "--policy".to_owned(),
+        format!("{MOUNT_PATH}/{FILE_NAME}"),
+    ];
     let injected = injection::gateway_mounts(&gateway.injected);
     let tls = transparent::port(endpoint).map(|port| containers::port(containers::TLS_PORT_NAME, port));
     let ports = [
@@ -282,11 +290,7 @@ fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> Container {
         name: CONTAINER.to_owned(),
         image: Some(endpoint.settings.egress_image.clone()),
         command: Some(vec!["/sallyport-egress".to_owned()]),
-        args: Some(vec![
-            "run".to_owned(),
-            "--policy".to_owned(),
-            format!("{MOUNT_PATH}/{FILE_NAME}"),
-        ]),
+        args: Some(arguments.into_iter().chain(bound.into_iter().flatten()).collect()),
         ports: Some(ports.into_iter().chain(tls).collect()),
         startup_probe: Some(containers::probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(containers::probe("/healthz", Every::Seconds(10), Failures(3))),

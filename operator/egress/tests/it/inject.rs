@@ -447,6 +447,28 @@ async fn a_connection_ends_when_a_new_policy_injects_something_else() {
 }
 
 #[tokio::test]
+async fn whoever_edits_the_file_sends_no_credential_elsewhere() {
+    let scene = Scene::start().await;
+    let mut file = scene.lab.file.clone();
+    file.rules[1].inject = file.rules[0].inject.take();
+    scene.lab.replace_policy(&file.to_text().unwrap()).await;
+    let status = scene.lab.gateway.get("/policy").await;
+    assert!(
+        status.contains("otherwise than this gateway was started for"),
+        "{status}"
+    );
+    let other = Web::start(&scene.authority, OTHER).await;
+    scene.lab.network.lead(OTHER_IP, 443, other.address);
+    let roots = trusting([scene.authority.certificate()]);
+    let mut client = scene.client_to(OTHER, roots).await.unwrap();
+    let request = Request::get("/").header("host", OTHER).body(Full::default()).unwrap();
+    client.send_request(request).await.unwrap();
+    assert!(!other.seen()[0].headers.contains_key("authorization"));
+    scene.client().await.send_request(get("/")).await.unwrap();
+    assert_eq!(scene.web.seen().len(), 1, "the policy before it stays in force");
+}
+
+#[tokio::test]
 async fn bytes_are_bounded_as_in_any_connection() {
     let scene = Scene::with(|file, _| file.limits.bytes = 4096).await;
     let mut client = scene.client().await;

@@ -91,7 +91,7 @@ pub enum ValidateError {
     },
     /// The port is privileged or the sidecar's.
     #[error(
-        "server.transport.http.port {port} must be 1024 or above and not 15080, 15081 or 15090, which belong to the audit sidecar"
+        "server.transport.http.port {port} must be 1024 or above and not 15080, 15081, 15090 or 15091, which belong to the audit sidecar"
     )]
     Port {
         /// The port.

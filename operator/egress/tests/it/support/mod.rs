@@ -191,7 +191,9 @@ impl Running {
         );
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, file.to_text().unwrap()).unwrap();
-        let gateway = Gateway::bind(&path, sink, Arc::new(network)).await.unwrap();
+        let gateway = Gateway::bind(&path, file.injections(), sink, Arc::new(network))
+            .await
+            .unwrap();
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(gateway.traffic_address());
         let transparent = on_loopback(gateway.transparent_address().unwrap());
