@@ -24,6 +24,7 @@ use std::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::sleep};
 
 mod egress;
+mod keys;
 
 const NS: &str = "/api/v1/namespaces/team-a";
 const ENDPOINT: &str = "/apis/sallyport.dev/v1alpha1/namespaces/team-a/mcpendpoints/demo";

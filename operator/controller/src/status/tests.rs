@@ -5,6 +5,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use pretty_assertions::assert_eq;
+use sallyport_api::v1alpha1::ToolStatus;
 use sallyport_render::{Amounts, Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
 use serde_json::{Value, json};
 
@@ -630,4 +631,33 @@ fn without_a_canary_the_roll_out_waits_and_says_for_what() {
         (told(&status, types::READY).1, kstatus(&status)),
         (unreachable, "InProgress")
     );
+}
+
+#[test]
+fn drifted_tools_are_told_by_name_and_unpinned_endpoints_say_nothing_of_pins() {
+    let seen = |state: &str, drifted| ToolsStatus {
+        total: 1,
+        drifted,
+        list: vec![ToolStatus {
+            name: "read_file".to_owned(),
+            state: state.to_owned(),
+            sha256: None,
+        }],
+    };
+    let of = |tools| Case { tools, ..well() };
+    let drifted = computed(&McpEndpointStatus::default(), &of(Some(seen("Drifted", 1))), 1);
+    let pinned = told(&drifted, types::TOOLS_PINNED);
+    assert_eq!(pinned, ("False".to_owned(), reasons::TOOLS_DRIFTED.to_owned()));
+    let condition = conditions::get(&drifted.conditions, types::TOOLS_PINNED).unwrap();
+    assert!(
+        condition.message.contains("read_file (Drifted)"),
+        "{}",
+        condition.message
+    );
+    assert_eq!(kstatus(&drifted), "Current", "the endpoint serves what is as pinned");
+
+    let mended = computed(&drifted, &of(Some(seen("Pinned", 0))), 2);
+    assert_eq!(told(&mended, types::TOOLS_PINNED).0, "True");
+    let unpinned = computed(&mended, &of(None), 3);
+    assert!(conditions::get(&unpinned.conditions, types::TOOLS_PINNED).is_none());
 }
