@@ -187,7 +187,7 @@ fn server() -> impl Strategy<Value = Value> {
     ];
     let paths = collection::btree_map("/(data|srv|opt|home|app)(/[a-z.]{3,8})?", 1..=65536_i64, 0..4);
     let env = collection::btree_map("[A-Z]{1,8}|HOME|TMPDIR|XDG_CACHE_HOME", "[ -~]{0,20}", 0..5);
-    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15090].contains(port));
+    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15081, 15090, 15091].contains(port));
     let texts = || collection::vec("[ -~]{1,12}", 0..3);
     let amounts = (10..=64_000_i64, 16..=4096_i64, 16..=4096_i64);
     (presets, paths, env, port, texts(), texts(), amounts).prop_map(
