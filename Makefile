@@ -21,14 +21,14 @@ demo: deps tool ## A local cluster, the operator, a hardened endpoint, a real ca
 test: deps lint test-unit test-netpol test-cluster ## Every test: static checks, unit and property tests, the real cluster
 
 ##@ Checks and tests
-.PHONY: lint fmt-check clippy deny gen-check go-check manifests test-unit test-go test-cluster test-netpol crates-alone
+.PHONY: lint fmt-check clippy deny gen-check go-check manifests test-unit test-go test-cluster test-netpol test-conformance test-clients test-attacks crates-alone
 lint: fmt-check clippy crates-alone gen-check go-check deny manifests ## All static checks
 
 fmt-check: ## Formatting
 	cargo fmt --all --check
 
 clippy: ## Lints, warnings are errors
-	cargo clippy --quiet --workspace --all-targets --features sallyport-e2e/cluster -- -D warnings
+	cargo clippy --quiet --workspace --all-targets --features sallyport-e2e/cluster,sallyport-conformance/suite,sallyport-clients/suite,sallyport-attacks/suite -- -D warnings
 
 crates-alone: ## The data plane depends on no Kubernetes client
 	@for crate in sallyport-policy sallyport-core sallyport-sidecar sallyport-egress; do \
@@ -62,6 +62,19 @@ test-go: ## Unit tests of the Go programs
 
 test-cluster: tool ## The tests on a real cluster
 	e2e/run.sh
+
+# These three need no cluster: the sidecar as a process, on loopback.
+test-conformance: ## The official conformance suite through the sidecar: both eras, without and with authentication
+	cargo build --quiet --package sallyport-sidecar
+	cargo test --quiet --package sallyport-conformance --features suite
+
+test-clients: ## The official clients through the sidecar, in every era that each speaks
+	cargo build --quiet --package sallyport-sidecar
+	cargo test --quiet --package sallyport-clients --features suite
+
+test-attacks: ## Attacks on the sidecar, each with its negative control
+	cargo build --quiet --package sallyport-sidecar
+	cargo test --quiet --package sallyport-attacks --features suite
 
 test-netpol: tool ## Kubernetes' own NetworkPolicy suite against the policy agent (runs when the agent or its pins changed; FORCE=1 always)
 	e2e/cluster/netpol.sh

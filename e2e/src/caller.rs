@@ -60,6 +60,20 @@ impl Caller {
     ///
     /// When the client program itself does not run. A refused call is no error here.
     pub async fn call(&self, url: &str, tool: &str, arguments: &Value) -> Result<Called> {
+        self.run(url, tool, arguments, &[]).await
+    }
+
+    /// As [`Caller::call`], showing `token`.
+    ///
+    /// # Errors
+    ///
+    /// When the client program itself does not run. A refused call is no error here.
+    pub async fn call_as(&self, url: &str, token: &str, tool: &str, arguments: &Value) -> Result<Called> {
+        let header = format!("Authorization=Bearer {token}");
+        self.run(url, tool, arguments, &["--header", &header]).await
+    }
+
+    async fn run(&self, url: &str, tool: &str, arguments: &Value, more: &[&str]) -> Result<Called> {
         let arguments = arguments.to_string();
         let command = [
             "node",
@@ -72,6 +86,7 @@ impl Caller {
             "--timeout",
             "12",
         ];
+        let command = [&command, more].concat();
         let Executed { stdout, stderr, code } = self.exec(&command).await?;
         let report = serde_json::from_str(&stdout);
         let report = report.context(format!("the client ended with {code} and said {stdout:?} {stderr:?}"))?;

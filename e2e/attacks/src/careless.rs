@@ -255,7 +255,7 @@ fn member(text: &str, key: &str, keys: Keys) -> Option<String> {
     });
     let found = match keys {
         Keys::First => fitting.next(),
-        Keys::Last | Keys::AnyCase => fitting.last(),
+        Keys::Last | Keys::AnyCase => fitting.next_back(),
     };
     found.map(|(_, value)| value)
 }
@@ -277,7 +277,7 @@ fn looks_like(name: &str) -> String {
         other => other,
     });
     plain
-        .filter(|character| character.is_ascii_graphic())
+        .filter(char::is_ascii_graphic)
         .collect::<String>()
         .to_ascii_lowercase()
 }

@@ -39,11 +39,8 @@ impl Answer {
 
     /// The last JSON-RPC message in it, be it the body or an event of it.
     pub fn message(&self) -> Value {
-        let events = self.body.lines().filter_map(|line| line.strip_prefix("data:"));
-        let text = events
-            .filter(|data| !data.trim().is_empty())
-            .last()
-            .unwrap_or(&self.body);
+        let mut events = self.body.lines().filter_map(|line| line.strip_prefix("data:"));
+        let text = events.rfind(|data| !data.trim().is_empty()).unwrap_or(&self.body);
         serde_json::from_str(text).unwrap_or_default()
     }
 

@@ -50,7 +50,8 @@ impl Message {
     #[must_use]
     pub fn set(mut self, pointer: &str, patch: Value) -> Self {
         if let Some((parent, key)) = pointer.rsplit_once('/') {
-            self.0.pointer_mut(parent).unwrap_or(&mut json!({}))[key] = patch;
+            let key = key.replace("~1", "/").replace("~0", "~");
+            self.0.pointer_mut(parent).unwrap_or(&mut json!({}))[key.as_str()] = patch;
         }
         self
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// How long a call may take.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 
 /// In which protocol a client begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The scenarios in which the suite is the client. First against the fixture alone: whatever fails then is not the
 //! sidecar's doing.
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use sallyport_conformance::{Release, Suite};

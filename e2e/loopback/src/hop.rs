@@ -2,7 +2,7 @@
 
 use http::header::HeaderMap;
 use http::{Request, Response, StatusCode};
-use http_body_util::{Either, Empty};
+use http_body_util::{BodyExt, Either, Empty, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn;
 use hyper::server::conn::http1;
@@ -28,9 +28,22 @@ impl Hop {
     ///
     /// When no port is free.
     pub async fn start(upstream: SocketAddr, headers: HeaderMap) -> io::Result<Self> {
+        Self::start_deaf(upstream, headers, None).await
+    }
+
+    /// The same, and answers 403 to requests whose body has the word `deaf_to` in it.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn start_deaf(
+        upstream: SocketAddr,
+        headers: HeaderMap,
+        deaf_to: Option<&'static str>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let serving = tokio::spawn(serve(listener, upstream, headers));
+        let serving = tokio::spawn(serve(listener, upstream, headers, deaf_to));
         Ok(Self { address, serving })
     }
 
@@ -51,7 +64,7 @@ impl Drop for Hop {
     }
 }
 
-async fn serve(listener: TcpListener, upstream: SocketAddr, headers: HeaderMap) {
+async fn serve(listener: TcpListener, upstream: SocketAddr, headers: HeaderMap, deaf_to: Option<&'static str>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -64,7 +77,7 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, headers: HeaderMap) 
                 for (name, value) in &headers {
                     request.headers_mut().insert(name, value.clone());
                 }
-                async move { Ok::<_, std::convert::Infallible>(pass(request, upstream).await) }
+                async move { Ok::<_, std::convert::Infallible>(pass(request, upstream, deaf_to).await) }
             });
             // A client that breaks off is no concern of the hop.
             let _ = http1::Builder::new()
@@ -76,10 +89,13 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, headers: HeaderMap) 
 
 type Body = Either<Tied, Empty<Bytes>>;
 
-async fn pass(request: Request<Incoming>, upstream: SocketAddr) -> Response<Body> {
-    forward(request, upstream).await.unwrap_or_else(|_| {
+async fn pass(request: Request<Incoming>, upstream: SocketAddr, deaf_to: Option<&str>) -> Response<Body> {
+    forward(request, upstream, deaf_to).await.unwrap_or_else(|error| {
         let mut response = Response::new(Either::Right(Empty::new()));
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        *response.status_mut() = match error {
+            HopError::Deaf => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_GATEWAY,
+        };
         response
     })
 }
@@ -88,12 +104,24 @@ async fn pass(request: Request<Incoming>, upstream: SocketAddr) -> Response<Body
 enum HopError {
     #[error(transparent)]
     Connect(#[from] io::Error),
+    #[error("the request has the word in it that the hop does not hear")]
+    Deaf,
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
 
 /// One connection for each request: it is closed with the answer, and so as soon as the client is gone.
-async fn forward(request: Request<Incoming>, upstream: SocketAddr) -> Result<Response<Body>, HopError> {
+async fn forward(
+    request: Request<Incoming>,
+    upstream: SocketAddr,
+    deaf_to: Option<&str>,
+) -> Result<Response<Body>, HopError> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    if deaf_to.is_some_and(|word| String::from_utf8_lossy(&body).contains(word)) {
+        return Err(HopError::Deaf);
+    }
+    let request = Request::from_parts(head, Full::new(body));
     let stream = TcpStream::connect(upstream).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -145,7 +173,6 @@ impl hyper::body::Body for Tied {
 mod tests {
     use super::*;
     use http::header::AUTHORIZATION;
-    use http_body_util::BodyExt;
     use sallyport_fixture::{Options, Server};
 
     #[tokio::test]

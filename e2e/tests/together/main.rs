@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod bad_input;
+mod callers;
 mod credentials;
 mod deletion;
 mod drift;

@@ -52,6 +52,8 @@ pub mod reasons {
     pub const CREDENTIAL_PENDING: &str = "CredentialPending";
     /// The sealed-secrets controller reported a failure.
     pub const UNSEAL_FAILED: &str = "UnsealFailed";
+    /// An audit sidecar cannot use its keys, or cannot reach an issuer of tokens; the message is its own.
+    pub const KEYS_UNUSABLE: &str = "KeysUnusable";
     /// All credentials are there.
     pub const CREDENTIALS_SYNCED: &str = "CredentialsSynced";
     /// A quota of the namespace leaves too little room.

@@ -27,8 +27,9 @@ const BOUND: Duration = Duration::from_secs(5);
 const MAX_BODY: usize = 256 * 1024;
 const MAX_HEAD: usize = 32 * 1024;
 
-/// Where the image has the certificate authorities of the public web.
-const PUBLIC_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where an image may have the certificate authorities of the public web: all in one file, or each in one.
+const PUBLIC_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+const PUBLIC_DIRECTORY: &str = "/usr/share/ca-certificates/mozilla";
 
 /// An HTTPS URL.
 #[derive(Clone, Debug)]
@@ -166,11 +167,12 @@ impl Fetcher {
     /// When the TLS library cannot be set up. An unusable file is no such error: nobody is trusted, and
     /// [`Fetcher::problem`] says so.
     pub fn start(ca_file: Option<&Path>, proxy: Option<Proxy>) -> Result<Self, AuthoritiesError> {
-        let file = ca_file.map_or_else(|| PathBuf::from(PUBLIC_AUTHORITIES), Path::to_owned);
+        let public = || public_authorities(Path::new(PUBLIC_BUNDLE), Path::new(PUBLIC_DIRECTORY));
+        let files = ca_file.map_or_else(public, |file| vec![file.to_owned()]);
         let nobody = client(RootCertStore::empty())?;
-        let tls = Followed::start_or(nobody, vec![file], |contents| {
+        let tls = Followed::start_or(nobody, files, |contents| {
             let mut roots = RootCertStore::empty();
-            let found = CertificateDer::pem_slice_iter(contents.first().map_or(&[][..], Vec::as_slice));
+            let found = contents.iter().flat_map(|file| CertificateDer::pem_slice_iter(file));
             let found = found.collect::<Result<Vec<_>, _>>().map_err(AuthoritiesError::Pem)?;
             // Public bundles have some that this library does not take.
             let (usable, _) = roots.add_parsable_certificates(found);
@@ -281,6 +283,21 @@ fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, AuthoritiesError> {
     Ok(Arc::new(config))
 }
 
+/// The bundle, or else the files of the directory. Where there is neither, the bundle, which then shows as missing.
+fn public_authorities(bundle: &Path, directory: &Path) -> Vec<PathBuf> {
+    if bundle.is_file() {
+        return vec![bundle.to_owned()];
+    }
+    let is_certificate = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "crt");
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(is_certificate).collect();
+    files.sort();
+    if files.is_empty() {
+        files.push(bundle.to_owned());
+    }
+    files
+}
+
 async fn connect(host: &str, port: u16) -> Result<TcpStream, FetchError> {
     TcpStream::connect((host, port))
         .await
@@ -353,6 +370,29 @@ mod tests {
             (url.host.as_str(), url.port, url.target.as_str()),
             ("::1", 8443, "/jwks?v=1")
         );
+    }
+
+    #[test]
+    fn public_authorities_are_a_bundle_or_the_files_of_a_directory() {
+        let directory = std::env::temp_dir().join(format!("sallyport-authorities-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (one, bundle) = (directory.join("one.crt"), directory.join("bundle.pem"));
+        assert_eq!(public_authorities(&bundle, &directory), std::slice::from_ref(&bundle));
+        std::fs::write(&one, "").unwrap();
+        std::fs::write(directory.join("README"), "").unwrap();
+        assert_eq!(public_authorities(&bundle, &directory), [one]);
+        std::fs::write(&bundle, "").unwrap();
+        assert_eq!(public_authorities(&bundle, &directory), [bundle]);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_certificate_authorities_of_this_machine_are_taken_if_it_has_any() {
+        let known = public_authorities(Path::new(PUBLIC_BUNDLE), Path::new(PUBLIC_DIRECTORY));
+        let fetcher = Fetcher::start(None, None).unwrap();
+        assert_eq!(fetcher.problem().is_none(), known.iter().all(|file| file.is_file()));
+        let one_by_one = public_authorities(Path::new("/nowhere"), Path::new(PUBLIC_DIRECTORY));
+        assert!(one_by_one.len() == 1 || one_by_one.len() > 50, "{}", one_by_one.len());
     }
 
     #[test]

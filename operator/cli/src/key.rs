@@ -86,7 +86,10 @@ pub fn new(asked: &New) -> Result<String, Error> {
     let path = || asked.file.clone();
     let mut file = read(&asked.file)?;
     let mut minted = mint(&asked.id)?;
-    let in_days = |days: u16| Timestamp::now().checked_add(SignedDuration::from_hours(i64::from(days) * 24));
+    let in_days = |days: u16| {
+        let now = Timestamp::from_second(Timestamp::now().as_second())?;
+        now.checked_add(SignedDuration::from_hours(i64::from(days) * 24))
+    };
     let entry = &mut minted.entry;
     entry.subject.clone_from(&asked.subject);
     entry.client.clone_from(&asked.client);

@@ -77,7 +77,9 @@ fn log(calls: &[Value]) -> (String, Anchor) {
     let mut log = "[pod/demo-0/audit] Starting\n".to_owned();
     for call in calls {
         let line = chain.append(call.as_object().unwrap().clone());
-        log += &format!("[pod/demo-0/audit] {line}\n");
+        log.push_str("[pod/demo-0/audit] ");
+        log.push_str(&line);
+        log.push('\n');
     }
     (log, chain.anchor("2026-11-21T05:06:07Z".parse().unwrap()).unwrap())
 }
@@ -121,7 +123,7 @@ fn a_whole_log_is_told_to_be_whole() {
 fn a_cut_off_log_is_found_with_the_anchor_of_the_endpoint_s_status() {
     let files = Files::new("cut");
     let (log, anchor) = log(&calls());
-    let cut: String = log.lines().take(3).map(|line| format!("{line}\n")).collect();
+    let cut = log.lines().take(3).collect::<Vec<_>>().join("\n");
     let (cut, status) = (
         files.with("log", &cut),
         files.with("mcpe.yaml", &endpoint_with(&anchor)),

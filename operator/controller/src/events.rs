@@ -90,6 +90,7 @@ fn occurrence(condition: &Condition, seen_before: bool) -> Option<Occurrence> {
             EventType::Normal
         }
         types::NETWORK_ENFORCED | types::TOOLS_PINNED if condition.status == "False" => EventType::Warning,
+        types::CREDENTIALS_READY if condition.reason == reasons::KEYS_UNUSABLE => EventType::Warning,
         types::QUOTA_SUFFICIENT if !holds => EventType::Warning,
         types::EGRESS_WIDENED if holds => EventType::Warning,
         types::HARDENING_APPLIED if !holds => EventType::Normal,

@@ -10,6 +10,7 @@ pub mod api_servers;
 pub mod apply;
 pub mod args;
 pub mod backoff;
+pub mod callers;
 pub mod canary;
 pub mod classes;
 pub mod context;

@@ -6,6 +6,7 @@
 use crate::{
     anchors, apply,
     backoff::jittered,
+    callers,
     context::Context,
     dereference::dereference,
     endpoints::Guarded,
@@ -21,7 +22,7 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::controller::Action};
 use sallyport_api::{
     McpEndpoint, McpEndpointStatus,
-    conditions::{self, types},
+    conditions::{self, reasons, types},
     labels,
     v1alpha1::{AuditStatus, ServerInfo, ToolsStatus},
 };
@@ -39,8 +40,8 @@ const RESYNC: Duration = Duration::from_mins(45);
 const NAME_CONFLICT_RETRY: Duration = Duration::from_mins(2);
 const NAMESPACE_GOING_RETRY: Duration = Duration::from_mins(1);
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(3);
-/// Until the tools of an endpoint that pins some are looked at again.
-const DRIFT_CHECK: Duration = Duration::from_mins(1);
+/// Until the tools of an endpoint that pins some, or keys that were unusable, are looked at again.
+const CLOSE_LOOK: Duration = Duration::from_mins(1);
 
 /// Brings the cluster to what the endpoint asks for and reports.
 ///
@@ -151,6 +152,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
             tools: told.tools,
             pinned: endpoint.spec.tools.as_ref().is_some_and(|tools| !tools.pins.is_empty()),
             audit: told.audit,
+            problems: told.problems.as_deref(),
             posture: posture(&valid, &applied),
             shortfalls: &shortfalls,
             enforcement,
@@ -164,10 +166,12 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     );
     publish(endpoint, &old, &next, context).await?;
     let waits_for_server = rollout.is_available() && next.server.is_none();
-    let pins = conditions::get(&next.conditions, types::TOOLS_PINNED).is_some();
+    let condition = |type_| conditions::get(&next.conditions, type_);
+    let unusable = condition(types::CREDENTIALS_READY).is_some_and(|found| found.reason == reasons::KEYS_UNUSABLE);
+    let watched = unusable || condition(types::TOOLS_PINNED).is_some();
     Ok(Action::requeue(jittered(match () {
         () if waits_for_server => HANDSHAKE_RETRY,
-        () if pins => measure_again.min(DRIFT_CHECK),
+        () if watched => measure_again.min(CLOSE_LOOK),
         () => measure_again,
     })))
 }
@@ -319,6 +323,8 @@ async fn server_info(
 struct Told {
     tools: Option<ToolsStatus>,
     audit: Option<AuditStatus>,
+    /// `None`: as was told before.
+    problems: Option<Vec<String>>,
 }
 
 /// Asks every audit sidecar that runs among `pods`. Without any, what was told before holds.
@@ -328,10 +334,15 @@ async fn told(context: &Context, old: &McpEndpointStatus, pods: &[Pod]) -> Told 
         .map(|(pod, address)| (pod, SocketAddr::new(address, context.sidecar_admin_port)))
         .collect();
     let addresses: Vec<_> = sidecars.iter().map(|(_, address)| *address).collect();
-    let (tools, anchors) = tokio::join!(tools::fetch(&addresses), anchors::fetch(&sidecars));
+    let (tools, anchors, problems) = tokio::join!(
+        tools::fetch(&addresses),
+        anchors::fetch(&sidecars),
+        callers::problems(&sidecars)
+    );
     Told {
         tools: tools.or_else(|| old.tools.clone()),
         audit: anchors::kept(old.audit.as_ref(), anchors),
+        problems,
     }
 }
 

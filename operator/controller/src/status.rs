@@ -69,6 +69,8 @@ pub struct Observed<'a> {
     pub pinned: bool,
     /// How far the sidecars' records had come.
     pub audit: Option<AuditStatus>,
+    /// What keeps the sidecars from telling callers apart; `None`: as was told before.
+    pub problems: Option<&'a [String]>,
     /// The hardening checks of the applied pod template.
     pub posture: Option<Posture>,
     /// Quotas that leave too little.
@@ -93,7 +95,7 @@ pub fn compute(old: &McpEndpointStatus, generation: i64, observed: Observed<'_>,
     let closed = Closed::of(observed.enforcement.as_ref(), old);
     let summary = summary::of(&rollout, &closed, &observed);
     let posture = observed.posture.clone().or_else(|| old.posture.clone());
-    let details = details::of(&rollout, closed, posture.as_ref(), &observed);
+    let details = details::of(&rollout, closed, posture.as_ref(), old, &observed);
     let mut next = McpEndpointStatus {
         observed_generation: generation,
         conditions: old.conditions.clone(),

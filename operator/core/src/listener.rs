@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ const HEAD_BOUND: Duration = Duration::from_secs(30);
 
 /// Headers and bytes of a request's head at most.
 const MAX_HEADERS: usize = 100;
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// How long answers may take to end once they were told to.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -33,6 +34,15 @@ const IDLE_BOUND: Duration = Duration::from_secs(2);
 
 /// Pause after a failed accept: it fails for want of file descriptors or memory, which a busy loop does not cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Bytes that the kernel buffers for a connection in either direction; it counts twice as much.
+const SOCKET_BUFFER: usize = 64 * 1024;
+
+/// `EAFNOSUPPORT` on Linux, for which the standard library has no name.
+const NO_SUCH_FAMILY: i32 = 97;
 
 /// A port that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +55,46 @@ pub struct BindError {
 
 /// Listens on every address of the pod, of both families where the kernel has both.
 ///
+/// Nobody else can listen on any of them then: the socket takes IPv4 too, whatever the node's default is, and never shares
+/// its port (`SO_REUSEPORT`).
+///
 /// # Errors
 ///
-/// When the port is taken.
+/// When the port is taken on one of them.
+// Async, because it needs the runtime that it is awaited in.
+#[allow(clippy::unused_async)]
 pub async fn bind(port: u16) -> Result<TcpListener, BindError> {
-    let both = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
+    let both = listen(Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     match both {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            .await
-            .map_err(|source| BindError { port, source }),
+        Err(error) if has_no_ipv6(&error) => listen(Domain::IPV4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        bound => bound,
     }
+    .map_err(|source| BindError { port, source })
+}
+
+fn listen(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if domain == Domain::IPV6 {
+        socket.set_only_v6(false)?;
+    }
+    // Connections of a former life that linger do not keep the port.
+    socket.set_reuse_address(true)?;
+    // Connections inherit these. Left to itself, the kernel buffers megabytes for each reader that does not read, and counts
+    // them as this container's memory.
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A port that is taken is no such error: to fall back then would leave IPv6 to whoever holds it.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(NO_SUCH_FAMILY)
 }
 
 /// One listening port.

@@ -35,6 +35,9 @@ fn the_data_plane_is_built_without_a_kubernetes_client() {
     for package in [
         "sallyport-policy",
         "sallyport-core",
+        "sallyport-audit",
+        "sallyport-auth",
+        "sallyport-bridge",
         "sallyport-sidecar",
         "sallyport-egress",
     ] {

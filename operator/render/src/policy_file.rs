@@ -1,6 +1,6 @@
 //! The policy file that the audit sidecar reads.
 
-use crate::{ValidatedEndpoint, endpoint::ServerTransport, gateway, injection};
+use crate::{ValidatedEndpoint, endpoint::ServerTransport, gateway, injection, syntax};
 use sallyport_api::v1alpha1::{NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT};
 use sallyport_policy::{
     Authentication, EndpointIdentity, Listen, PolicyFile, Sealing, Upstream,
@@ -69,7 +69,8 @@ fn enforcement(endpoint: &ValidatedEndpoint) -> Enforcement {
     }
 }
 
-/// Every name of the Service, the loopback names that `kubectl port-forward` is used with, and the host of the URL outside.
+/// Every name of the Service, the loopback names that `kubectl port-forward` is used with, and the hosts of the URLs
+/// that clients outside call.
 fn hosts(endpoint: &ValidatedEndpoint) -> Vec<String> {
     let ValidatedEndpoint {
         name,
@@ -86,5 +87,21 @@ fn hosts(endpoint: &ValidatedEndpoint) -> Vec<String> {
         "127.0.0.1".to_owned(),
         "[::1]".to_owned(),
     ];
-    own.into_iter().chain(endpoint.external_host.clone()).collect()
+    let oauth = endpoint.calls.authentication.oauth.as_ref();
+    let resource = oauth
+        .and_then(|oauth| syntax::url(&oauth.resource))
+        .map(|url| url.authority().to_owned());
+    let mut hosts = own.to_vec();
+    for host in endpoint.external_host.clone().into_iter().chain(resource) {
+        let named = hosts.iter().any(|known| {
+            *known == host
+                || host
+                    .strip_prefix(known.as_str())
+                    .is_some_and(|rest| rest.starts_with(':'))
+        });
+        if !named {
+            hosts.push(host);
+        }
+    }
+    hosts
 }

@@ -17,7 +17,7 @@ pub mod seal;
 mod server;
 mod sidecar;
 pub mod signer;
-mod wire;
+pub mod wire;
 
 pub use sallyport_audit::journal::UnwrittenRecords;
 pub use sidecar::{Place, Sidecar, StartError};

@@ -271,8 +271,8 @@ async fn a_task_belongs_to_who_began_it() {
     let stolen = about("tasks/get", &own).send(scene.server.address()).await.unwrap();
     assert!(is_result(&stolen), "no attack: {stolen:?}");
 
-    let begun = scene.send(ALICE, &begin).await;
-    let task = id_of(&begun);
+    let answer = scene.send(ALICE, &begin).await;
+    let task = id_of(&answer);
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         let stolen = scene.send(BOB, &about(method, &task)).await;
         assert!(stolen.message().get("error").is_some(), "{method}: {stolen:?}");

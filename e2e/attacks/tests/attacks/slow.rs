@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// Longer than any bound on a client, shorter than patience.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(35);
 
 fn call() -> Post {
     Post::of(Era::Legacy, &Message::call(Era::Legacy, ALLOWED, &json!({})))

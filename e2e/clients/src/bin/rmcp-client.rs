@@ -19,8 +19,8 @@ struct Args {
     url: String,
     #[arg(long)]
     tool: String,
-    #[arg(long, default_value = "{}")]
-    args: String,
+    #[arg(long = "args", default_value = "{}")]
+    arguments: String,
     #[arg(long)]
     key: Option<String>,
     #[arg(long, default_value = "legacy")]
@@ -126,7 +126,7 @@ async fn call(args: &Args, user: User, report: &mut Report) -> Result<(), Box<dy
         .map(|tool| tool.name.to_string())
         .collect();
     let mut request = CallToolRequestParams::new(args.tool.clone());
-    request.arguments = serde_json::from_str(&args.args)?;
+    request.arguments = serde_json::from_str(&args.arguments)?;
     let result = client.call_tool(request).await?;
     report.is_error = result.is_error == Some(true);
     report.text = result
@@ -161,12 +161,12 @@ fn describe(error: &(dyn Error + 'static)) -> Failure {
             match inner {
                 Some(StreamableHttpError::InsufficientScope(challenge)) => {
                     failure.class = "InsufficientScope".into();
-                    failure.scope = challenge.required_scope.clone();
-                    failure.message = challenge.www_authenticate_header.clone();
+                    failure.scope.clone_from(&challenge.required_scope);
+                    failure.message.clone_from(&challenge.www_authenticate_header);
                 }
                 Some(StreamableHttpError::AuthRequired(challenge)) => {
                     failure.class = "AuthRequired".into();
-                    failure.message = challenge.www_authenticate_header.clone();
+                    failure.message.clone_from(&challenge.www_authenticate_header);
                 }
                 Some(StreamableHttpError::HttpStatus(status)) => {
                     failure.class = "HttpStatus".into();

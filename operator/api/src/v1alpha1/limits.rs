@@ -41,15 +41,15 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub connections: Option<i32>,
-    /// Requests of all callers that each pod works on at a time, event streams included. Default: 512.
+    /// Requests of all callers that each pod works on at a time, event streams included. Default: 1024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_requests: Option<i32>,
-    /// Requests of one caller that each pod works on at a time, event streams not included. Default: 64.
+    /// Requests of one caller that each pod works on at a time, event streams not included. Default: 256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_requests_per_principal: Option<i32>,
-    /// Event streams without an end of their own that one caller holds at a time in each pod. Default: 16.
+    /// Event streams without an end of their own that one caller holds at a time in each pod. Default: 128.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_streams_per_principal: Option<i32>,
@@ -62,10 +62,10 @@ pub struct Limits {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Rates {
-    /// Requests of one caller. Default: 1200 in 60 seconds, 200 at once.
+    /// Requests of one caller. Default: 6000 in 60 seconds, 1000 at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_principal: Option<Rate>,
-    /// Calls of one tool by one caller, where tools names no other rate. Default: 600 in 60 seconds, 100 at once.
+    /// Calls of one tool by one caller, where tools names no other rate. Default: 3000 in 60 seconds, 500 at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_tool: Option<Rate>,
     /// Calls of these tools by one caller, each tool in a bucket of its own. The first entry that names a tool counts.

@@ -50,8 +50,11 @@ pub struct KeyEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// Not JSON of the expected form.
-    #[error("the key file is no JSON of the form {{\"keys\": [{{\"id\": …, \"hash\": …, \"subject\": …}}]}}")]
-    Json(#[source] serde_json::Error),
+    #[error("the key file is no JSON of the form {{\"keys\": [{{\"id\": …, \"hash\": …, \"subject\": …}}]}}: {what}")]
+    Json {
+        /// What is wrong with it, without the value: who writes a secret in a wrong place does not find it in a log.
+        what: String,
+    },
     /// Too many keys.
     #[error("the key file has more than 10000 keys: use an authorization server")]
     TooMany,
@@ -82,7 +85,9 @@ impl KeyFile {
     ///
     /// See [`KeyFileError`].
     pub fn parse(text: &[u8]) -> Result<Self, KeyFileError> {
-        let file: Self = serde_json::from_slice(text).map_err(KeyFileError::Json)?;
+        let file: Self = serde_json::from_slice(text).map_err(|error| KeyFileError::Json {
+            what: without_value(&error),
+        })?;
         if file.keys.len() > MAX_KEYS {
             return Err(KeyFileError::TooMany);
         }
@@ -101,5 +106,15 @@ impl KeyFile {
             }
         }
         Ok(file)
+    }
+}
+
+/// What serde says of a value, without the value.
+fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let shows_value = text.starts_with("invalid type") || text.starts_with("invalid value");
+    match text.split_once(", expected ") {
+        Some((_, expected)) if shows_value => format!("a value is not what it should be, {expected}"),
+        _ => text,
     }
 }

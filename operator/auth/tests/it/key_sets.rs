@@ -193,7 +193,7 @@ async fn an_issuer_whose_authorities_cannot_be_read_is_not_believed_and_it_shows
     let signer = Signer::ed("d");
     let server = AuthorizationServer::start(&[&signer]).await;
     let authenticator = start(&policy(&server, |issuer, _| {
-        issuer.ca_file = Some("/nowhere/ca.crt".into())
+        issuer.ca_file = Some("/nowhere/ca.crt".into());
     }));
     assert_eq!(
         outcome(&authenticator, &signer.token(&claims())).await,

@@ -1,6 +1,7 @@
 //! The bridge with a real process behind it and a real client before it.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
 
+mod checks;
 mod orphans;
 mod support;
 
@@ -232,4 +233,15 @@ async fn a_program_that_is_not_there_is_named() {
     let message = answer[0]["error"]["message"].as_str().unwrap();
     assert!(message.contains("/nowhere/server"), "{message}");
     bridge.end().await;
+}
+
+#[test]
+fn the_corpus_passes_the_checks() {
+    let corpus = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/frame")).unwrap();
+    let mut count = 0;
+    for file in corpus {
+        checks::frame(&std::fs::read(file.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert_ne!(count, 0);
 }

@@ -189,9 +189,9 @@ fn table(text: &mut String, endpoint: &Allowed, tools: &BTreeMap<String, Calls>)
         "TOOL", "ALLOWED", "PASSED", "REFUSED", "FAILED", "CALLERS"
     );
     let mut clean = true;
-    let none = Calls::default();
+    let uncalled = Calls::default();
     for name in names {
-        let calls = tools.get(name).unwrap_or(&none);
+        let calls = tools.get(name).unwrap_or(&uncalled);
         let allowed = endpoint.allows(name);
         clean &= allowed || calls.passed == 0;
         let note = match (allowed, calls.passed + calls.refused + calls.failed) {

@@ -33,7 +33,13 @@ impl Detail {
 }
 
 /// Every condition that was observed and is not absent.
-pub(super) fn of(rollout: &Rollout, closed: Closed, posture: Option<&Posture>, observed: &Observed<'_>) -> Vec<Detail> {
+pub(super) fn of(
+    rollout: &Rollout,
+    closed: Closed,
+    posture: Option<&Posture>,
+    old: &McpEndpointStatus,
+    observed: &Observed<'_>,
+) -> Vec<Detail> {
     let enforced = Detail {
         type_: types::NETWORK_ENFORCED,
         status: closed.status,
@@ -48,7 +54,7 @@ pub(super) fn of(rollout: &Rollout, closed: Closed, posture: Option<&Posture>, o
     let widened = widened.map(|(reason, message)| Detail::new(types::EGRESS_WIDENED, true, reason, message));
     [
         available(rollout),
-        credentials_ready(observed),
+        credentials_ready(old, observed),
         enforced,
         quota_sufficient(observed),
     ]
@@ -95,10 +101,20 @@ fn available(rollout: &Rollout) -> Detail {
     Detail::new(types::AVAILABLE, available, reason, message)
 }
 
-fn credentials_ready(observed: &Observed<'_>) -> Detail {
+fn credentials_ready(old: &McpEndpointStatus, observed: &Observed<'_>) -> Detail {
+    let unusable = |message: String| Detail::new(types::CREDENTIALS_READY, false, reasons::KEYS_UNUSABLE, message);
+    let before = conditions::get(&old.conditions, types::CREDENTIALS_READY);
+    let before = before.filter(|condition| condition.reason == reasons::KEYS_UNUSABLE);
     let synced = |message: &str| Detail::new(types::CREDENTIALS_READY, true, reasons::CREDENTIALS_SYNCED, message);
     match credential_problem(observed) {
         Some(problem) => Detail::new(types::CREDENTIALS_READY, false, problem.reason, problem.message),
+        None if observed.problems.is_some_and(|problems| !problems.is_empty()) => {
+            let problems = observed.problems.unwrap_or_default().join("; ");
+            unusable(format!("the audit sidecar cannot tell all callers apart: {problems}"))
+        }
+        None if observed.problems.is_none() && before.is_some() => {
+            unusable(before.map_or_else(String::new, |condition| condition.message.clone()))
+        }
         None if observed.secrets.is_empty() => synced("the endpoint names no credentials"),
         None => synced("all credentials are there"),
     }

@@ -139,6 +139,7 @@ struct Case {
     withheld: bool,
     server: bool,
     tools: Option<ToolsStatus>,
+    problems: Option<Vec<String>>,
     diagnosis: Option<Diagnosis>,
     /// Status of the gateway's Deployment.
     gateway: Option<Value>,
@@ -191,6 +192,7 @@ fn computed(old: &McpEndpointStatus, case: &Case, second: i64) -> McpEndpointSta
         tools: case.tools.clone(),
         pinned: case.tools.is_some(),
         audit: None,
+        problems: case.problems.as_deref(),
         posture: Some(Posture::default()),
         shortfalls: &[],
         diagnosis: case.diagnosis.clone(),
@@ -660,4 +662,22 @@ fn drifted_tools_are_told_by_name_and_unpinned_endpoints_say_nothing_of_pins() {
     assert_eq!(told(&mended, types::TOOLS_PINNED).0, "True");
     let unpinned = computed(&mended, &of(None), 3);
     assert!(conditions::get(&unpinned.conditions, types::TOOLS_PINNED).is_none());
+}
+
+#[test]
+fn keys_that_no_sidecar_can_use_are_told_until_one_says_otherwise() {
+    let of = |problems: Option<&[&str]>| Case {
+        problems: problems.map(|list| list.iter().map(|&text| text.to_owned()).collect()),
+        ..well()
+    };
+    let broken = computed(
+        &McpEndpointStatus::default(),
+        &of(Some(&["the key file is no JSON"])),
+        1,
+    );
+    assert_eq!(told(&broken, types::CREDENTIALS_READY).1, reasons::KEYS_UNUSABLE);
+    let unasked = computed(&broken, &of(None), 2);
+    assert_eq!(unasked, broken);
+    let mended = computed(&unasked, &of(Some(&[])), 3);
+    assert_eq!(told(&mended, types::CREDENTIALS_READY).0, "True");
 }

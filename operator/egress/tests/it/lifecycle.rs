@@ -2,6 +2,8 @@
 
 use super::support::{ALLOWED, Client, GREETING, Gate, Lab, OTHER, OTHER_IP, hello_for, rule, until};
 use pretty_assertions::assert_eq;
+use sallyport_audit::Anchor;
+use sallyport_audit::verify::{Leniency, verify};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -104,6 +106,25 @@ async fn a_blocked_sink_lets_nothing_through() {
     })
     .await;
     lab.tunnel("api.example.com:443").await;
+}
+
+#[tokio::test]
+async fn the_events_of_a_gateway_are_a_whole_chain_that_its_anchor_knows() {
+    let mut lab = Lab::start().await;
+    for _ in 0..3 {
+        lab.client().await.connect("evil.test:443").await;
+    }
+    lab.events.wait(3).await;
+    let answer = lab.gateway.get("/anchor").await;
+    let anchor: Anchor = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    lab.gateway.begin_stop();
+    lab.gateway.stopped().await.unwrap();
+    let log = lab.events.text();
+    let report = verify(log.as_bytes(), std::slice::from_ref(&anchor), Leniency::default());
+    assert_eq!(report.findings, []);
+    assert!(report.chains[0].ended && report.chains[0].anchored == Some(anchor.seq));
+    let edited = log.replacen("denied", "allowed", 1);
+    assert!(!verify(edited.as_bytes(), &[], Leniency::default()).is_whole());
 }
 
 #[tokio::test]

@@ -350,3 +350,45 @@ fn merge(target: &mut Value, patch: &Value) {
         }
     }
 }
+
+#[test]
+fn the_limits_that_the_reference_tells_are_those_that_hold() {
+    let crd = serde_json::to_value(sallyport_api::mcp_endpoint_crd().unwrap()).unwrap();
+    let limits = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["limits"];
+    let policy = serde_json::to_value(sallyport_policy::Limits::default()).unwrap();
+    let described = |field: &Value| {
+        field["description"]
+            .as_str()
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let mut told = 0;
+    for (name, field) in limits["properties"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| *name != "rates")
+    {
+        let default = format!("Default: {}", policy[name]);
+        let text = described(field);
+        let rest = text.split_once(&default).map(|(_, rest)| rest);
+        assert!(
+            rest.is_some_and(|rest| rest.starts_with(['.', ' '])),
+            "{name} is {default}, but: {text}"
+        );
+        told += 1;
+    }
+    let rates = &limits["properties"]["rates"]["properties"];
+    for name in ["perPrincipal", "perTool"] {
+        let rate = &policy["rates"][name];
+        let default = format!(
+            "Default: {} in {} seconds, {} at once.",
+            rate["requests"], rate["seconds"], rate["burst"]
+        );
+        let text = described(&rates[name]);
+        assert!(text.contains(&default), "{name} is {default}, but: {text}");
+    }
+    assert_eq!(told, 11);
+}

@@ -94,7 +94,7 @@ impl Entry {
     /// Notes what the request asks for.
     pub fn asked(&mut self, asked: Asked) {
         self.method = MethodClass::of(asked.mcp_method.as_ref().map(CallerText::as_str));
-        self.record.asked = asked;
+        self.record.asked(asked);
     }
 
     /// Notes the rule that decided.

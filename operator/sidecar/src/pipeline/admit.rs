@@ -60,7 +60,7 @@ pub struct Forwarding {
     /// Its place among the requests under way.
     pub place: Place,
     /// Its body's share of the memory.
-    pub held: Held,
+    pub memory: Held,
 }
 
 /// A caller that may go on.
@@ -115,8 +115,8 @@ impl Pipeline {
             }
         };
         // Needs: the body, up to its limit.
-        let mut held = self.budget.holder(limits.buffer_bytes);
-        let body = body::read(verb, body, limits.body_bytes, &mut held, entry).await?;
+        let mut memory = self.budget.holder(limits.buffer_bytes);
+        let body = body::read(verb, body, limits.body_bytes, &mut memory, entry).await?;
         // Needs: the bytes that will be forwarded, and the headers that speak of them.
         let read = read(verb, body, &head.headers, rules, entry, told)?;
         // Needs: who calls, and the method.
@@ -190,7 +190,7 @@ impl Pipeline {
             caller,
             received,
             place,
-            held,
+            memory,
         });
         Ok(match elicitation {
             Some(elicitation) => Admitted::Elicit(forwarding, elicitation),

@@ -156,7 +156,7 @@ impl Answer {
 
     /// The last event of a stream: one message of the server.
     pub(super) fn last_message(message: &Bytes, mut entry: Entry) -> Self {
-        let event = sse::event(&escaped(message).unwrap_or_else(|| message.clone()));
+        let event = sse::event(message);
         entry.response_events(1);
         entry.response_bytes(event.len() as u64);
         entry.close(Outcome::Allowed, None);
@@ -228,10 +228,9 @@ impl Events {
                         entry.error_code(code);
                     }
                 }
-                let safe = escaped(seen.changed.as_ref().unwrap_or(&data));
-                match (seen.changed, safe) {
-                    (None, None) if event.fields_are_plain() => event.bytes().clone(),
-                    (changed, safe) => event.with_data(&safe.or(changed).unwrap_or(data)),
+                match seen.changed {
+                    None if event.fields_are_plain() => event.bytes().clone(),
+                    changed => event.with_data(&changed.unwrap_or(data)),
                 }
             }
             Err(Refused { id: None, reason }) => {
@@ -265,18 +264,6 @@ fn is_plain(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|byte| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~'))
-}
-
-/// JSON in which no character is left at which some clients end lines; `None` when there is none. Inside of JSON they can
-/// stand in strings only.
-fn escaped(json: &Bytes) -> Option<Bytes> {
-    let text = std::str::from_utf8(json).ok()?;
-    text.contains(['\u{85}', '\u{2028}', '\u{2029}']).then(|| {
-        text.replace('\u{85}', "\\u0085")
-            .replace('\u{2028}', "\\u2028")
-            .replace('\u{2029}', "\\u2029")
-            .into()
-    })
 }
 
 impl Body for Answer {

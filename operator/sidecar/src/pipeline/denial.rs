@@ -187,9 +187,14 @@ impl Denial {
             | Self::UnexpectedBody
             | Self::BodyBroken
             | Self::Message(_)
-            | Self::Mirror(_) => StatusCode::BAD_REQUEST,
+            | Self::Mirror(_)
+            | Self::Era(
+                EraError::VersionMismatch
+                | EraError::Unsupported { .. }
+                | EraError::MissingMeta(_)
+                | EraError::ResponseOfModernClient,
+            ) => StatusCode::BAD_REQUEST,
             Self::Era(EraError::PostOnly) | Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Era(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(rejection) => rejection.status(),
             Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::PathNotServed | Self::NoSession | Self::UnknownMethod { modern: true } => StatusCode::NOT_FOUND,
@@ -200,20 +205,14 @@ impl Denial {
             Self::UpstreamFailed | Self::AnswerTooLarge | Self::AnswerRefused(_) => StatusCode::BAD_GATEWAY,
             Self::SinkUnavailable | Self::BufferFull | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Confirmation(_) => {
-                if is_request {
-                    StatusCode::OK
-                } else {
-                    StatusCode::BAD_REQUEST
-                }
-            }
             Self::UnknownMethod { modern: false }
             | Self::OldVersion { .. }
             | Self::Binding(_)
             | Self::NotAllowed { .. }
             | Self::NoSuch { .. }
             | Self::Arguments { .. }
-            | Self::Drift(_) => {
+            | Self::Drift(_)
+            | Self::Confirmation(_) => {
                 if is_request {
                     StatusCode::OK
                 } else {
@@ -295,7 +294,10 @@ impl Denial {
             Self::UnknownMethod { .. } => "unknown_method",
             Self::NoSession => "no_session",
             Self::Binding(error) => error.reason(),
-            Self::NotAllowed { reason } | Self::NoSuch { reason, .. } | Self::Arguments { reason, .. } => reason,
+            Self::NotAllowed { reason }
+            | Self::NoSuch { reason, .. }
+            | Self::Arguments { reason, .. }
+            | Self::AnswerRefused(reason) => reason,
             Self::Drift(denial) => denial.as_str(),
             Self::Confirmation(refusal) => refusal.reason(),
             Self::Draining => "sidecar_stops",
@@ -303,7 +305,6 @@ impl Denial {
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimedOut => "upstream_timed_out",
             Self::AnswerTooLarge => "answer_too_large",
-            Self::AnswerRefused(reason) => reason,
         }
     }
 

@@ -54,12 +54,12 @@ impl Pipeline {
             caller,
             received,
             place,
-            held,
+            memory,
         } = request;
         let owner = caller.owner;
         entry.forwarded();
         let response = self.upstream.forward(&head, body).await?;
-        drop(held);
+        drop(memory);
         let (mut head, body) = response.into_parts();
         if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
             return Err(Denial::AnswerRefused("redirect"));
@@ -165,7 +165,7 @@ impl Pipeline {
     ) -> Result<Bytes, Denial> {
         let limits = &rules.policy.limits;
         let bound = Duration::from_secs(limits.request_seconds);
-        let mut held = self.budget.holder(limits.buffer_bytes);
+        let mut memory = self.budget.holder(limits.buffer_bytes);
         let reading = async {
             let mut whole = BytesMut::new();
             let mut body = body;
@@ -176,7 +176,7 @@ impl Pipeline {
                 if (whole.len() + data.len()) as u64 > limits.response_bytes {
                     return Err(Denial::AnswerTooLarge);
                 }
-                held.set(whole.len() + data.len())?;
+                memory.set(whole.len() + data.len())?;
                 whole.extend_from_slice(&data);
             }
             Ok(whole.freeze())

@@ -33,6 +33,7 @@ pub struct Limited {
 }
 
 type Buckets<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
+type ToolBuckets = Buckets<(LimitKey, String)>;
 
 /// All buckets of one set of rates.
 pub struct RateLimits {
@@ -41,7 +42,7 @@ pub struct RateLimits {
     discover: Buckets<LimitKey>,
     failures: Buckets<LimitKey>,
     /// The rates of named tools in the policy's order, then that of all others.
-    tools: Vec<(Option<usize>, Buckets<(LimitKey, String)>)>,
+    tools: Vec<(Option<usize>, ToolBuckets)>,
     seen: AtomicUsize,
 }
 
@@ -163,7 +164,7 @@ impl RateLimits {
 
     /// Throws away the buckets that nobody takes from any more.
     fn tidy(&self) {
-        if self.seen.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY != 0 {
+        if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
             return;
         }
         for buckets in [&self.requests, &self.discover, &self.failures] {
@@ -189,7 +190,7 @@ fn buckets<K: Clone + Hash + Eq>(rate: Rate) -> Buckets<K> {
 }
 
 fn check<K: Clone + Hash + Eq>(buckets: &Buckets<K>, key: &K, reason: &'static str) -> Result<(), Limited> {
-    buckets.check_key(key).map(|_| ()).map_err(|not_until| Limited {
+    buckets.check_key(key).map_err(|not_until| Limited {
         reason,
         retry_after: not_until.wait_time_from(DefaultClock::default().now()),
     })

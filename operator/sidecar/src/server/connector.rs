@@ -6,13 +6,16 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use sallyport_policy::ServerAddress;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tower::Service;
+
+/// Bytes that the kernel buffers of an answer.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
 
 /// Connects to one address and ignores what the URI names: nothing can send a request elsewhere.
 #[derive(Clone, Debug)]
@@ -42,9 +45,9 @@ impl Connector {
             ServerAddress::Socket(path) => return UnixStream::connect(path).await.map(ServerStream::Unix),
             ServerAddress::Port(port) => *port,
         };
-        let stream = match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+        let stream = match connect(TcpSocket::new_v4(), (Ipv4Addr::LOCALHOST, port).into()).await {
             Ok(stream) => stream,
-            Err(error) => TcpStream::connect((Ipv6Addr::LOCALHOST, port))
+            Err(error) => connect(TcpSocket::new_v6(), (Ipv6Addr::LOCALHOST, port).into())
                 .await
                 .map_err(|_| error)?,
         };
@@ -59,6 +62,13 @@ impl Connector {
             ServerAddress::Socket(_) => "localhost".to_owned(),
         }
     }
+}
+
+async fn connect(socket: io::Result<TcpSocket>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket?;
+    // Left to itself, the kernel buffers megabytes of an answer whose client does not read.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.connect(address).await
 }
 
 impl std::fmt::Display for Connector {

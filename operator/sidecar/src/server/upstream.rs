@@ -19,6 +19,9 @@ use tokio::sync::Notify;
 /// Shorter than the keep-alive of Node's HTTP server (5 s): a pooled connection is dropped before the server drops it.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
+/// Bytes that are read ahead of one answer, whose client may not read.
+const MAX_BUFFER: usize = 16 * 1024;
+
 /// Speaks HTTP/1.1 to the server over pooled connections. Clones share the pool.
 #[derive(Clone)]
 pub struct Upstream {
@@ -36,6 +39,7 @@ impl Upstream {
         let connector = Connector::new(address);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(MAX_BUFFER)
             .pool_idle_timeout(POOL_IDLE)
             .build(connector.clone());
         Self {

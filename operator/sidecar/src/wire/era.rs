@@ -183,12 +183,16 @@ mod tests {
     use crate::wire::message::{self, Message};
     use pretty_assertions::assert_eq;
 
-    fn era(header: Option<&str>, params: &str, method: &str) -> Result<Era, EraError> {
+    fn call(params: &str, method: &str) -> Call {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-        let Message::Call(call) = message::parse(body.as_bytes(), 64).unwrap() else {
-            panic!()
-        };
-        Era::of_call(header, &call)
+        match message::parse(body.as_bytes(), 64).unwrap() {
+            Message::Call(call) => *call,
+            Message::Response(_) => panic!(),
+        }
+    }
+
+    fn era(header: Option<&str>, params: &str, method: &str) -> Result<Era, EraError> {
+        Era::of_call(header, &call(params, method))
     }
 
     const META: &str = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}"#;

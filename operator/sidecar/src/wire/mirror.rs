@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    fn verdict(era: Era, headers: &[(&str, &str)], method: &str, params: &str) -> Result<(), MirrorError> {
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -93,7 +93,11 @@ mod tests {
                 HeaderValue::from_bytes(value.as_bytes()).unwrap(),
             );
         }
-        check(&map, era, &call(method, params))
+        map
+    }
+
+    fn verdict(era: Era, headers: &[(&str, &str)], method: &str, params: &str) -> Result<(), MirrorError> {
+        check(&map(headers), era, &call(method, params))
     }
 
     #[test]

@@ -73,6 +73,10 @@ impl Splitter {
                 return Err(EventTooLarge { limit: self.limit });
             }
         }
+        if self.buffer.is_empty() {
+            // Streams are idle most of the time.
+            self.buffer = BytesMut::new();
+        }
         Ok(pieces)
     }
 
@@ -238,8 +242,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             .unwrap_or(rest.len());
         let (line, after) = rest.split_at(end);
         rest = match after {
-            [b'\r', b'\n', next @ ..] => next,
-            [_, next @ ..] => next,
+            [b'\r', b'\n', next @ ..] | [_, next @ ..] => next,
             [] => after,
         };
         Some(line)

@@ -3,7 +3,7 @@
 mod server;
 mod sinks;
 
-pub use server::{Answer, Received, Server, events, json_answer, reply};
+pub use server::{Answer, Received, Server, events, json_answer, json_text, reply};
 pub use sinks::{Gate, Lines};
 
 use bytes::Bytes;
@@ -174,6 +174,21 @@ pub fn get(at: SocketAddr) -> Request<Full<Bytes>> {
         .header("x-test", "1")
         .body(Full::default())
         .unwrap()
+}
+
+/// A POST of a modern request: `params` without their braces.
+pub fn modern(at: SocketAddr, method: &str, name: Option<&str>, params: &str) -> Request<Full<Bytes>> {
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let comma = if params.is_empty() { "" } else { "," };
+    let body = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{{params}{comma}{meta}}}}}"#);
+    let mut request = post(at, body);
+    let headers = request.headers_mut();
+    headers.insert("mcp-protocol-version", "2026-07-28".parse().unwrap());
+    headers.insert("mcp-method", method.parse().unwrap());
+    if let Some(name) = name {
+        headers.insert("mcp-name", name.parse().unwrap());
+    }
+    request
 }
 
 pub async fn send(request: Request<Full<Bytes>>) -> Response<Incoming> {

@@ -34,6 +34,8 @@ pub struct Server {
     /// Methods of the sidecar's own requests, and whether each carried a session.
     pub handshakes: Arc<Mutex<Vec<(String, bool)>>>,
     pub tasks: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
+    /// What the sidecar's own `tools/list` is answered, as a JSON array; `None`: it has no tools.
+    pub tools: Arc<Mutex<Option<String>>>,
 }
 
 impl Server {
@@ -53,6 +55,7 @@ impl Server {
             received: Arc::default(),
             handshakes: Arc::default(),
             tasks: Arc::default(),
+            tools: Arc::default(),
         };
         let accepting = server.clone();
         let task = tokio::spawn(async move {
@@ -113,11 +116,17 @@ impl Server {
             .to_owned();
         let session = received.headers.contains_key("mcp-session-id");
         self.handshakes.lock().unwrap().push((name.clone(), session));
+        let tools = self.tools.lock().unwrap().clone();
         match name.as_str() {
+            "tools/list" => json_text(format!(
+                r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":{}}}}}"#,
+                tools.unwrap_or_default()
+            )),
             "initialize" => {
-                let mut answer = json_answer(
-                    r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"fixture","version":"7"}}}"#,
-                );
+                let capabilities = if tools.is_some() { r#"{"tools":{}}"# } else { "{}" };
+                let mut answer = json_text(format!(
+                    r#"{{"jsonrpc":"2.0","id":1,"result":{{"protocolVersion":"2025-11-25","capabilities":{capabilities},"serverInfo":{{"name":"fixture","version":"7"}}}}}}"#
+                ));
                 answer.headers_mut().insert("mcp-session-id", "own".parse().unwrap());
                 answer
             }
@@ -133,6 +142,10 @@ pub fn reply(status: u16, body: impl Into<Bytes>) -> Answer {
 }
 
 pub fn json_answer(body: &'static str) -> Answer {
+    json_text(body.to_owned())
+}
+
+pub fn json_text(body: String) -> Answer {
     let mut answer = reply(200, body);
     answer
         .headers_mut()

@@ -1,0 +1,78 @@
+//! Callers that prove who they are, on the real cluster: what each may call, and what the record says of it.
+
+use k8s_openapi::api::core::v1::Secret;
+use sallyport_e2e::{
+    Context, Result, Scene, endpoint,
+    objects::{apply, apply_json},
+    pods,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// What a caller of that id shows.
+fn key(id: &str) -> String {
+    format!("mcpe_{id}_{}", secret(id))
+}
+
+fn secret(id: &str) -> String {
+    format!("{id:x<64}")
+}
+
+fn entry(id: &str, role: &str) -> Value {
+    let digest = Sha256::digest(secret(id));
+    let hash = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    json!({ "id": id, "hash": format!("sha256:{hash}"), "subject": id, "roles": [role] })
+}
+
+#[tokio::test]
+async fn each_role_calls_its_own_tools_and_nobody_without_a_key_calls_any() -> Result<()> {
+    Scene::play("callers", async |scene| {
+        let client = scene.client();
+        let caller = scene.allowed_caller().await?;
+        let keys = json!({ "keys": [entry("alice", "reader"), entry("bob", "admin")] });
+        let keys = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "keys" },
+            "stringData": { "keys.json": keys.to_string() },
+        });
+        apply_json::<Secret>(client, &scene.namespace, keys).await?;
+        let mut guarded = endpoint::endpoint(&scene.cluster, "guarded", "everything")?;
+        guarded.spec.authentication =
+            serde_json::from_value(json!({ "apiKeys": { "from": { "secret": { "name": "keys" } } } }))?;
+        guarded.spec.authorization = serde_json::from_value(json!({ "rules": [
+            { "name": "readers", "from": [{ "roles": ["reader", "admin"] }], "tools": ["echo"] },
+            { "name": "admins", "from": [{ "roles": ["admin"] }], "tools": ["*"] },
+        ] }))?;
+        guarded.spec.tools =
+            serde_json::from_value(json!({ "sideEffects": [{ "tools": ["*"], "sideEffect": "ReadOnly" }] }))?;
+        apply(client, &scene.namespace, &guarded).await?;
+        let ready = endpoint::ready(client, &scene.namespace, "guarded").await?;
+        let url = endpoint::url(&ready)?;
+
+        let echo = json!({ "message": "hello" });
+        let sum = json!({ "a": 2, "b": 3 });
+        let nobody = caller.call(&url, "echo", &echo).await?;
+        assert_ne!(nobody.code, 0, "a caller without a key is answered: {nobody:?}");
+        let forged = caller
+            .call_as(&url, &format!("{}0", key("alice")), "echo", &echo)
+            .await?;
+        assert_ne!(forged.code, 0, "a forged key is taken: {forged:?}");
+        let alice = caller.call_as(&url, &key("alice"), "echo", &echo).await?;
+        assert!(alice.text()?.contains("hello"), "{alice:?}");
+        let alice = caller.call_as(&url, &key("alice"), "get-sum", &sum).await?;
+        assert_ne!(alice.code, 0, "a reader calls an admin's tool: {alice:?}");
+        let bob = caller.call_as(&url, &key("bob"), "get-sum", &sum).await?;
+        assert!(bob.text()?.contains('5'), "{bob:?}");
+
+        let mut log = String::new();
+        for pod in endpoint::ready_pods(client, &scene.namespace, "guarded").await? {
+            let name = pod.metadata.name.context("a pod without a name")?;
+            log += &pods::logs(client, &scene.namespace, &name, "audit").await?;
+        }
+        for id in ["alice", "bob"] {
+            assert!(log.contains(&format!(r#""{id}""#)), "no record names {id}: {log}");
+            assert!(!log.contains(&secret(id)), "the secret of {id} is in the records");
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,276 @@
+//! Bounds on how often, how many, how long and how much.
+
+use crate::support::{
+    CALL, Running, Server, events, fast, get, json_answer, json_of, json_text, modern, policy, post, raw, send, until,
+};
+use http_body_util::BodyExt;
+use pretty_assertions::assert_eq;
+use sallyport_policy::{Limits, PolicyFile, Rate, Rates};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+
+async fn fixture() -> Server {
+    Server::start(async |_| json_answer(RESULT)).await
+}
+
+async fn with_limits(server: &Server, change: impl FnOnce(&mut Limits)) -> (Running, crate::support::Lines) {
+    let mut policy: PolicyFile = policy(server.port);
+    change(&mut policy.limits);
+    let lines = crate::support::Lines::default();
+    (Running::start(policy, lines.clone()).await, lines)
+}
+
+#[tokio::test]
+async fn a_caller_that_calls_too_often_is_told_when_to_come_back() {
+    let server = fixture().await;
+    let (sidecar, lines) = with_limits(&server, |limits| {
+        limits.rates = Rates {
+            per_principal: Rate::per_minute(6, 2),
+            ..fast()
+        };
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(send(post(sidecar.traffic, CALL)).await.status(), 200);
+    }
+    let response = send(post(sidecar.traffic, CALL)).await;
+    let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((9..=11).contains(&wait), "{wait}");
+    let (status, answer) = json_of(response).await;
+    assert_eq!(
+        (status.as_u16(), &answer["error"]["code"], &answer["id"]),
+        (429, &json!(-31029), &json!(1))
+    );
+    let record = lines.wait(3).await.remove(2);
+    assert_eq!(
+        (&record["outcome"], &record["reason"], &record["toolName"]),
+        (&json!("limited"), &json!("rate_of_caller"), &json!("echo"))
+    );
+    assert_eq!(server.received().len(), 2);
+    // A modern client asks this first; a refusal would make it fall back to the legacy era.
+    for _ in 0..5 {
+        let discover = modern(sidecar.traffic, "server/discover", None, "");
+        assert_ne!(send(discover).await.status(), 429);
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_is_called_too_often_leaves_other_tools_alone() {
+    let server = fixture().await;
+    let (sidecar, _) = with_limits(&server, |limits| {
+        limits.rates = Rates {
+            per_tool: Rate::per_minute(1, 1),
+            ..fast()
+        };
+    })
+    .await;
+    let call = |name: &str| send(post(sidecar.traffic, CALL.replace("echo", name)));
+    assert_eq!(call("a").await.status(), 200);
+    assert_eq!(call("a").await.status(), 429);
+    assert_eq!(call("b").await.status(), 200);
+}
+
+#[tokio::test]
+async fn streams_without_an_end_have_places_of_their_own_which_they_give_back() {
+    let senders = std::sync::Arc::new(std::sync::Mutex::new(vec![]));
+    let kept = senders.clone();
+    let server = Server::start(move |_| {
+        let (sender, answer) = events("text/event-stream");
+        kept.lock().unwrap().push(sender);
+        async { answer }
+    })
+    .await;
+    let (sidecar, _) = with_limits(&server, |limits| {
+        limits.concurrent_streams_per_principal = 1;
+        limits.concurrent_requests_per_principal = 1;
+    })
+    .await;
+    let stream = send(get(sidecar.traffic)).await;
+    assert_eq!(stream.status(), 200);
+    assert_eq!(send(get(sidecar.traffic)).await.status(), 429);
+    let call = send(post(sidecar.traffic, CALL)).await;
+    assert_eq!(call.status(), 200);
+    assert_eq!(send(post(sidecar.traffic, CALL)).await.status(), 429);
+    drop((stream, call));
+    until("places are given back", async || {
+        send(get(sidecar.traffic)).await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_on_a_stream_ends_with_an_error_when_the_server_falls_silent() {
+    let server = Server::start(async |_| {
+        let (sender, answer) = events("text/event-stream");
+        let progress = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n";
+        sender.unbounded_send(Ok(progress)).unwrap();
+        // Keep-alives are no sign of life of the call.
+        tokio::spawn(async move {
+            while sender.unbounded_send(Ok(": ping\n\n")).is_ok() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        answer
+    })
+    .await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.request_seconds = 1).await;
+    let body = send(post(sidecar.traffic, CALL))
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap();
+    let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    let last = body.trim_end().rsplit("\n\n").next().unwrap();
+    let last: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!((&last["id"], &last["error"]["code"]), (&json!(1), &json!(-31504)));
+    let record = lines.wait(1).await.remove(0);
+    assert_eq!(
+        (&record["outcome"], &record["reason"]),
+        (&json!("timed_out"), &json!("request_timed_out"))
+    );
+}
+
+#[tokio::test]
+async fn a_call_on_a_stream_is_not_late_while_the_client_is_asked_something() {
+    let server = Server::start(async |_| {
+        let (sender, answer) = events("text/event-stream");
+        let question = "data: {\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"elicitation/create\",\"params\":{}}\n\n";
+        sender.unbounded_send(Ok(question)).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            let _ = sender.unbounded_send(Ok("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n"));
+        });
+        answer
+    })
+    .await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.request_seconds = 1).await;
+    let body = send(post(sidecar.traffic, CALL))
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap();
+    assert!(body.to_bytes().ends_with(b"\"result\":{}}\n\n"));
+    assert_eq!(lines.wait(1).await[0]["outcome"], "allowed");
+}
+
+#[tokio::test]
+async fn an_answer_and_an_event_end_at_their_limits() {
+    let large: &'static str = Box::leak(format!("data: {{\"a\":\"{}\"}}\n\n", "x".repeat(5000)).into_boxed_str());
+    let server = Server::start(move |received| async move {
+        if received.headers.contains_key("x-stream") {
+            let (sender, answer) = events("text/event-stream");
+            sender.unbounded_send(Ok(large)).unwrap();
+            return answer;
+        }
+        json_text(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[],"a":"{}"}}}}"#,
+            "x".repeat(5000)
+        ))
+    })
+    .await;
+    let (sidecar, lines) = with_limits(&server, |limits| {
+        limits.response_bytes = 4096;
+        limits.event_bytes = 4096;
+    })
+    .await;
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let (status, answer) = json_of(send(post(sidecar.traffic, list)).await).await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (502, &json!(-31502)));
+    let mut request = post(sidecar.traffic, CALL);
+    request.headers_mut().insert("x-stream", "1".parse().unwrap());
+    let body = send(request).await.into_body().collect().await.unwrap().to_bytes();
+    let body = std::str::from_utf8(&body).unwrap();
+    assert!(
+        body.starts_with("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-31502"),
+        "{body}"
+    );
+    let records = lines.wait(2).await;
+    assert!(
+        records.iter().all(|record| record["outcome"] == "limited"),
+        "{records:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_all_callers_send_at_a_time_is_bounded() {
+    let server = fixture().await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.buffer_bytes = 100).await;
+    let response = send(post(sidecar.traffic, CALL)).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    assert_eq!(lines.wait(1).await[0]["reason"], "buffers_full");
+    assert_eq!(
+        send(post(sidecar.traffic, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#))
+            .await
+            .status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn nesting_is_refused_where_the_policy_says() {
+    let server = fixture().await;
+    let (sidecar, _) = with_limits(&server, |limits| limits.json_depth = 4).await;
+    let nested = |levels: usize| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{open}{close}}}}}"#)
+    };
+    assert_eq!(send(post(sidecar.traffic, nested(2))).await.status(), 200);
+    assert_eq!(send(post(sidecar.traffic, nested(3))).await.status(), 400);
+}
+
+/// Whoever holds the port while the sidecar runs would be taken for it.
+#[tokio::test]
+async fn nobody_else_in_the_pod_can_listen_where_the_sidecar_does() {
+    let server = fixture().await;
+    let (sidecar, _) = with_limits(&server, |_| {}).await;
+    for port in [sidecar.traffic.port(), sidecar.admin.port()] {
+        for address in ["0.0.0.0", "127.0.0.1", "[::]", "[::1]", "127.0.0.2"] {
+            let address: std::net::SocketAddr = format!("{address}:{port}").parse().unwrap();
+            for reuse_port in [false, true] {
+                let socket = if address.is_ipv4() {
+                    tokio::net::TcpSocket::new_v4()
+                } else {
+                    tokio::net::TcpSocket::new_v6()
+                };
+                let Ok(socket) = socket else { continue };
+                socket.set_reuseaddr(true).unwrap();
+                socket.set_reuseport(reuse_port).unwrap();
+                let listens = socket.bind(address).and_then(|()| socket.listen(8));
+                assert!(listens.is_err(), "{address}, SO_REUSEPORT {reuse_port}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_whose_port_is_taken_does_not_start() {
+    let taken = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let mut policy = policy(1);
+    policy.listen.port = taken.local_addr().unwrap().port();
+    let started = sallyport_sidecar::Sidecar::bind(policy, crate::support::place(), std::io::sink()).await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("another process in the pod"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_is_refused_even_where_nobody_needs_one() {
+    let server = fixture().await;
+    let (sidecar, lines) = with_limits(&server, |_| {}).await;
+    let length = CALL.len();
+    let request = format!(
+        "POST /mcp?access_token=abc HTTP/1.1\r\nHost: demo.team-a.svc\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {length}\r\n\r\n{CALL}"
+    );
+    let answer = raw(sidecar.traffic, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(server.received().is_empty());
+    assert!(!lines.wait(1).await[0].to_string().contains("abc"));
+}

@@ -1,0 +1,175 @@
+//! Many open streams with readers that do not read: memory stays bounded, because nothing more is read from the server.
+
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
+
+use cap::Cap;
+use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
+use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Rate, Rates, Upstream};
+use sallyport_sidecar::{Place, Sidecar};
+use std::alloc::System;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+const STREAMS: usize = 1000;
+
+/// What the sidecar may hold for one stream whose reader does not read: the buffers of both connections and one event.
+const BOUND_OF_ONE: usize = 160 * 1024;
+
+/// What the kernel may buffer of one stream, on its way in and on its way out, beside what the sidecar holds.
+const BUFFERED_OF_ONE: u64 = 768 << 10;
+
+/// What the kernel may buffer for server and client, so that what it buffers for the sidecar shows.
+const BUFFER_OF_OTHERS: u32 = 32 * 1024;
+
+/// What the server would like to send over each stream.
+const WANTED_OF_ONE: u64 = 16 << 20;
+
+/// One event of a little over 16 KiB, in one chunk.
+fn chunk() -> Vec<u8> {
+    let event = format!(
+        "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{{\"data\":\"{}\"}}}}\n\n",
+        "x".repeat(16 * 1024)
+    );
+    format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()
+}
+
+/// A server that sends events as fast as they are taken. It allocates next to nothing.
+fn server(opened: Arc<AtomicUsize>, sent: Arc<AtomicU64>) -> u16 {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(BUFFER_OF_OTHERS).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener: TcpListener = socket.listen(1024).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let chunk: Arc<Vec<u8>> = Arc::new(chunk());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (opened, sent, chunk) = (opened.clone(), sent.clone(), chunk.clone());
+            tokio::spawn(async move {
+                let mut head = [0; 2048];
+                let length = stream.read(&mut head).await.unwrap_or(0);
+                if !head[..length].starts_with(b"GET") {
+                    return;
+                }
+                let answer =
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+                opened.fetch_add(1, Ordering::Relaxed);
+                for _ in 0..WANTED_OF_ONE / chunk.len() as u64 {
+                    if stream.write_all(&chunk).await.is_err() {
+                        return;
+                    }
+                    sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    port
+}
+
+fn policy(port: u16) -> PolicyFile {
+    let endpoint = EndpointIdentity {
+        namespace: "team-a".into(),
+        name: "demo".into(),
+        uid: "uid-1".into(),
+    };
+    let rate = Rate::per_minute(60_000_000, 1_000_000);
+    PolicyFile {
+        hosts: vec!["127.0.0.1".into()],
+        limits: Limits {
+            connections: 2000,
+            concurrent_requests: 2000,
+            concurrent_streams_per_principal: 2000,
+            rates: Rates {
+                per_principal: rate,
+                ..Rates::default()
+            },
+            drain_seconds: 1,
+            ..Limits::default()
+        },
+        enforcement: Enforcement {
+            mode: EnforcementMode::Warn,
+            wait_seconds: 1,
+            canaries: vec![],
+        },
+        ..PolicyFile::open(endpoint, Listen::new(0, 0), Upstream::port(port, "/mcp"))
+    }
+}
+
+/// Waits until `value` has not changed for a second.
+async fn settled(value: &AtomicU64) -> u64 {
+    let mut last = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = value.load(Ordering::Relaxed);
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_with_slow_readers_do_not_grow_memory() {
+    let (opened, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+    let port = server(opened.clone(), sent.clone());
+    let sidecar = Sidecar::bind(policy(port), Place::default(), std::io::sink())
+        .await
+        .unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], sidecar.traffic_address().port()));
+    tokio::spawn(sidecar.serve(std::future::pending()));
+    let before = ALLOCATOR.allocated();
+
+    let mut readers = Vec::with_capacity(STREAMS);
+    for _ in 0..STREAMS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(BUFFER_OF_OTHERS).unwrap();
+        let mut stream: TcpStream = socket.connect(at).await.unwrap();
+        let request = "GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        readers.push(stream);
+    }
+    let stuck = settled(&sent).await;
+    assert_eq!(opened.load(Ordering::Relaxed), STREAMS);
+    assert!(
+        stuck < BUFFERED_OF_ONE * STREAMS as u64,
+        "the server was let send {stuck} bytes to readers that read nothing"
+    );
+    let held = ALLOCATOR.allocated().saturating_sub(before);
+    println!(
+        "{STREAMS} stuck streams hold {held} bytes, {} each; the server sent {stuck}",
+        held / STREAMS
+    );
+    assert!(held < STREAMS * BOUND_OF_ONE, "{held}");
+
+    // One slow reader gets all that was sent, and goes on holding no more than before.
+    let mut slow = readers.pop().unwrap();
+    let mut taken = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    while taken < 4 << 20 {
+        taken += slow.read(&mut buffer).await.unwrap();
+    }
+    let held = ALLOCATOR.allocated().saturating_sub(before);
+    assert!(held < STREAMS * BOUND_OF_ONE, "{held}");
+
+    drop((slow, readers));
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if ALLOCATOR.allocated().saturating_sub(before) < STREAMS * 8 * 1024 {
+            return;
+        }
+    }
+    panic!(
+        "{} bytes are held after all readers left",
+        ALLOCATOR.allocated().saturating_sub(before)
+    );
+}
