@@ -227,7 +227,7 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
     let outside = cluster.kubeconfig().map(|_| OUTSIDE);
     let stage = step(
         "start the same hostile server as an endpoint and as a plain Deployment",
-        Stage::set(cluster, TEAM, STRANGERS, outside),
+        Box::pin(Stage::set(cluster, TEAM, STRANGERS, outside)),
     )
     .await?;
     let mut rows = Vec::new();
