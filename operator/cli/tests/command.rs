@@ -4,7 +4,7 @@
 
 use pretty_assertions::assert_eq;
 use std::{
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     process::{Command, Output, Stdio},
 };
 
@@ -30,7 +30,9 @@ fn mcpe(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // A command that refuses its arguments ends without reading its input.
+    let written = child.stdin.take().unwrap().write_all(input.as_bytes());
+    assert!(written.map_or_else(|error| error.kind() == ErrorKind::BrokenPipe, |()| true));
     child.wait_with_output().unwrap()
 }
 

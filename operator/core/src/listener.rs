@@ -9,9 +9,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,7 +36,7 @@ const IDLE_BOUND: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 
 /// Bytes that the kernel buffers for a connection in either direction; it counts twice as much.
 const SOCKET_BUFFER: usize = 64 * 1024;
@@ -150,6 +150,10 @@ impl Server {
         tokio::select! {
             () = accepting => {}
             () = drain.reached(Phase::Draining) => {}
+        }
+        // For all who have the socket: callers are refused from now on, and not left waiting.
+        if let Err(error) = SockRef::from(&self.listener).shutdown(Shutdown::Both) {
+            tracing::debug!(%error, "the listening does not end at once");
         }
         drop(self.listener);
         let finish = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};

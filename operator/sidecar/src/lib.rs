@@ -12,6 +12,7 @@ pub mod guard;
 mod headers;
 mod metrics;
 mod pipeline;
+pub mod ports;
 mod reload;
 pub mod seal;
 mod server;

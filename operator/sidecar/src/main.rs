@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use sallyport_policy::enforcement::EnforcementMode;
 use sallyport_policy::{FILE_NAME, MOUNT_PATH, ParseError, PolicyFile};
 use sallyport_sidecar::guard::{self, NotRefused, Probe};
+use sallyport_sidecar::ports::{self, PortsError};
 use sallyport_sidecar::{Place, Sidecar, StartError, UnwrittenRecords};
 use std::fs::File;
 use std::io;
@@ -29,6 +30,17 @@ enum Command {
     Run {
         #[command(flatten)]
         common: Common,
+        /// Socket of the process that holds the ports. Without one, they are taken.
+        #[arg(long, env = "SALLYPORT_PORTS")]
+        ports: Option<PathBuf>,
+    },
+    /// Hold the ports of the policy for the sidecar, so that nobody else listens there while it is away.
+    Hold {
+        #[command(flatten)]
+        common: Common,
+        /// Where the sidecar takes them over.
+        #[arg(long, env = "SALLYPORT_PORTS")]
+        socket: PathBuf,
     },
     /// Wait until the pod is refused what no rule allows, then end; the server starts only after that. Fails if it does
     /// not come to that in time: exit code 3 if a forbidden destination was reached, 4 if nobody can tell.
@@ -40,6 +52,9 @@ enum Command {
         termination_log: PathBuf,
     },
 }
+
+/// Exit code when somebody else in the pod listens where the sidecar should: it may be taken for the sidecar.
+const PORT_TAKEN: u8 = 5;
 
 #[derive(clap::Args)]
 struct Common {
@@ -91,6 +106,8 @@ enum RunError {
     Signals(#[source] io::Error),
     #[error("cannot start")]
     Start(#[from] StartError),
+    #[error("cannot hold the ports")]
+    Hold(#[from] PortsError),
     #[error("{0}")]
     Guard(#[from] NotRefused),
     #[error("stopped, but not whole")]
@@ -100,9 +117,13 @@ enum RunError {
 #[tokio::main]
 async fn main() -> ExitCode {
     let ended = match Args::parse().command {
-        Command::Run { common } => {
+        Command::Run { common, ports } => {
             log(common.log_level.clone());
-            run(common).await
+            run(common, ports).await
+        }
+        Command::Hold { common, socket } => {
+            log(common.log_level.clone());
+            hold(common, &socket).await
         }
         Command::Guard {
             common,
@@ -120,6 +141,9 @@ async fn main() -> ExitCode {
             tracing::error!(causes = causes.join(": "), "{error}");
             match error {
                 RunError::Guard(not_refused) => ExitCode::from(not_refused.exit_code()),
+                RunError::Start(StartError::Bind(_)) | RunError::Hold(PortsError::Bind(_)) => {
+                    ExitCode::from(PORT_TAKEN)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -157,10 +181,21 @@ async fn guard(common: Common, termination_log: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn run(common: Common) -> Result<(), RunError> {
+async fn hold(common: Common, socket: &Path) -> Result<(), RunError> {
+    let listen = read_policy(common.policy)?.listen;
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let ports = [listen.port, listen.admin_port];
+    tokio::select! {
+        ended = ports::hold(&ports, socket) => Ok(ended?),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+async fn run(common: Common, ports: Option<PathBuf>) -> Result<(), RunError> {
     let place = Place {
         api_server: common.api_server(),
         pod: common.pod_address,
+        ports,
     };
     let policy = read_policy(common.policy.clone())?;
     // Not through std's own handle: it keeps what a failed write left over, and the journal must know what was written.

@@ -6,6 +6,7 @@ use crate::confirm::Confirmations;
 use crate::guard::{EnforcementWatch, Probe};
 use crate::metrics::Metrics;
 use crate::pipeline::{Budget, Peer, Pipeline, Places, Rules};
+use crate::ports::{self, PortsError};
 use crate::reload::PolicyInForce;
 use crate::seal::{KeysError, Seal, SealError};
 use crate::server::{ServerTools, ServerWatch, Upstream};
@@ -43,6 +44,9 @@ pub enum StartError {
     /// A port is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The ports are held by another process, which does not hand them on.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
     /// The socket cannot say where it listens.
     #[error("cannot read the address of a listening socket")]
     Address(#[source] io::Error),
@@ -88,12 +92,14 @@ pub enum StartError {
 }
 
 /// What the kubelet tells the sidecar about its place.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Place {
     /// Where the API server is.
     pub api_server: Option<SocketAddr>,
     /// The pod's own address.
     pub pod: Option<IpAddr>,
+    /// Socket of the process that holds the ports. Without one, the sidecar takes them itself.
+    pub ports: Option<PathBuf>,
 }
 
 /// A sidecar that has its ports and does not serve yet.
@@ -131,9 +137,20 @@ impl Sidecar {
             source,
         })?;
         // The ports first: what holds them already may be the server.
-        let traffic = listener::bind(policy.listen.port).await?;
-        let admin = listener::bind(policy.listen.admin_port).await?;
-        let peer_address = peer_address(&policy, place)?;
+        let (traffic, admin) = match &place.ports {
+            None => (
+                listener::bind(policy.listen.port).await?,
+                listener::bind(policy.listen.admin_port).await?,
+            ),
+            Some(holder) => {
+                let mut held = ports::take(holder).await?;
+                (
+                    ports::of(&mut held, policy.listen.port)?,
+                    ports::of(&mut held, policy.listen.admin_port)?,
+                )
+            }
+        };
+        let peer_address = peer_address(&policy, place.pod)?;
         let peers = match peer_address {
             None => None,
             Some(address) => {
@@ -271,8 +288,8 @@ impl Sidecar {
 }
 
 /// Where other replicas reach this one, if the policy has it so.
-fn peer_address(policy: &PolicyFile, place: Place) -> Result<Option<SocketAddr>, StartError> {
-    match (policy.sealing.peer_port, place.pod) {
+fn peer_address(policy: &PolicyFile, pod: Option<IpAddr>) -> Result<Option<SocketAddr>, StartError> {
+    match (policy.sealing.peer_port, pod) {
         (None, _) => Ok(None),
         (Some(port), Some(pod)) => Ok(Some(SocketAddr::new(pod, port))),
         (Some(_), None) => Err(StartError::PodAddress),

@@ -274,3 +274,54 @@ async fn a_token_in_the_query_is_refused_even_where_nobody_needs_one() {
     assert!(server.received().is_empty());
     assert!(!lines.wait(1).await[0].to_string().contains("abc"));
 }
+
+#[tokio::test]
+async fn a_held_port_is_nobody_elses_while_the_sidecar_is_away() {
+    let server = fixture().await;
+    let free = async || {
+        TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    };
+    let (port, admin) = (free().await, free().await);
+    let directory = std::env::temp_dir().join(format!("sallyport-ports-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let socket = directory.join("ports.sock");
+    let holder = {
+        let socket = socket.clone();
+        tokio::spawn(async move { sallyport_sidecar::ports::hold(&[port, admin], &socket).await })
+    };
+    until("the ports are held", async || socket.exists()).await;
+    let mut policy = policy(server.port);
+    (policy.listen.port, policy.listen.admin_port) = (port, admin);
+    let place = || sallyport_sidecar::Place {
+        ports: Some(socket.clone()),
+        ..crate::support::place()
+    };
+    let impostor = async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket
+            .bind(([127, 0, 0, 1], port).into())
+            .and_then(|()| socket.listen(8))
+    };
+    for life in 0..3 {
+        let sidecar = sallyport_sidecar::Sidecar::bind(policy.clone(), place(), std::io::sink())
+            .await
+            .unwrap();
+        let running = tokio::spawn(sidecar.serve(std::future::pending()));
+        let at = ([127, 0, 0, 1], port).into();
+        assert_eq!(send(post(at, CALL)).await.status(), 200, "{life}");
+        running.abort();
+        assert!(running.await.is_err());
+        assert!(impostor().await.is_err(), "the server took the port in life {life}");
+    }
+    // The negative control.
+    holder.abort();
+    assert!(holder.await.is_err());
+    assert!(impostor().await.is_ok());
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -82,6 +82,7 @@ pub fn place() -> Place {
     Place {
         api_server: Some(REFUSING),
         pod: None,
+        ports: None,
     }
 }
 
