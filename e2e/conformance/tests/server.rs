@@ -8,6 +8,7 @@ use sallyport_conformance::{Release, Suite};
 use sallyport_fixture::{Options, Server};
 use sallyport_loopback::{ApiKeys, Hop, Profile, Sidecar, free_address};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 /// What is run, and how many checks it makes.
 const RUNS: [(&str, Release, &[&str], u32); 5] = [
@@ -34,13 +35,17 @@ const RUNS: [(&str, Release, &[&str], u32); 5] = [
     ("0.1.16", Release::Stable, &[], 40),
 ];
 
-/// The suite against `url`: all runs at a time, for most of it is waiting.
+/// Runs at a time, of all tests: most of a run is waiting, but the suite does not wait for ever.
+static PLACES: Semaphore = Semaphore::const_new(3);
+
+/// The suite against `url`.
 async fn conforms(url: &str) {
     let suite = Suite::install().unwrap();
     let mut runs = tokio::task::JoinSet::new();
     for (name, release, arguments, checks) in RUNS {
         let (suite, url) = (suite.clone(), url.to_owned());
         runs.spawn(async move {
+            let _place = PLACES.acquire().await.unwrap();
             let report = suite.server(release, &url, arguments).await.unwrap();
             (!report.is_whole(checks)).then(|| format!("{name}, of {checks}: {}", report.summary()))
         });

@@ -79,6 +79,11 @@ impl Issuer {
 
     /// A good token for ten minutes (RFC 9068), with `claims` added or changed; those that are null are left out.
     pub fn token(&self, claims: &Value) -> String {
+        self.token_with(&json!({}), claims)
+    }
+
+    /// The same, with `header` added to its header or changed.
+    pub fn token_with(&self, header: &Value, claims: &Value) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -87,21 +92,33 @@ impl Issuer {
             "iss": self.name(), "aud": RESOURCE, "sub": "alice", "client_id": "tests", "jti": now.to_string(),
             "iat": now, "exp": now + 600, "auth_time": now,
         });
-        for (name, value) in claims.as_object().unwrap_or(&Map::new()) {
-            payload[name] = value.clone();
-        }
-        if let Some(payload) = payload.as_object_mut() {
-            payload.retain(|_, value| !value.is_null());
-        }
-        let header = json!({"typ": "at+jwt", "alg": "EdDSA", "kid": KEY_ID});
+        change(&mut payload, claims);
+        let mut head = json!({"typ": "at+jwt", "alg": "EdDSA", "kid": KEY_ID});
+        change(&mut head, header);
         let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&payload));
+        let signed = format!("{}.{}", part(&head), part(&payload));
         let signature = BASE64_URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }
 
-    fn name(&self) -> String {
+    /// The public key, as anybody can fetch it.
+    pub fn public_key(&self) -> &[u8] {
+        self.key.public_key().as_ref()
+    }
+
+    /// Its identifier.
+    pub fn name(&self) -> String {
         format!("https://localhost:{}", self.address.port())
+    }
+}
+
+/// Sets the members of `changes` in `object`, and removes those that are null.
+fn change(object: &mut Value, changes: &Value) {
+    for (name, value) in changes.as_object().unwrap_or(&Map::new()) {
+        object[name] = value.clone();
+    }
+    if let Some(object) = object.as_object_mut() {
+        object.retain(|_, value| !value.is_null());
     }
 }
 

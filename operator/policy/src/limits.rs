@@ -114,7 +114,7 @@ impl Default for Limits {
             json_depth: 64,
             response_bytes: 4 << 20,
             event_bytes: 4 << 20,
-            buffer_bytes: 32 << 20,
+            buffer_bytes: 16 << 20,
             response_header_seconds: 30,
             request_seconds: 30,
             stream_seconds: 3600,

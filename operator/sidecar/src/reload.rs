@@ -109,6 +109,14 @@ fn check_fixed(old: &PolicyFile, new: &PolicyFile) -> Result<(), ReloadError> {
         ("enforcement", old.enforcement == new.enforcement),
         ("audit sink", audit(old) == audit(new)),
         ("limits.connections", old.limits.connections == new.limits.connections),
+        (
+            "limits.responseHeaderSeconds",
+            old.limits.response_header_seconds == new.limits.response_header_seconds,
+        ),
+        (
+            "limits.drainSeconds",
+            old.limits.drain_seconds == new.limits.drain_seconds,
+        ),
     ];
     match fixed.into_iter().find(|(_, same)| !same) {
         Some((what, _)) => Err(ReloadError::Fixed(what)),

@@ -134,7 +134,7 @@ async fn an_event_without_end_is_cut_off_and_costs_no_memory() {
         (
             "a line without end",
             STREAM,
-            b"data: ".iter().copied().chain([b'x'; 60_000]).collect::<Vec<u8>>(),
+            [&b"data: "[..], &vec![b'x'; 60_000]].concat(),
         ),
         (
             "an event without end",

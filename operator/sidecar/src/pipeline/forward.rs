@@ -21,6 +21,9 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// What of a request outlives its being sent.
 struct Awaited {
     inspector: Inspector,
@@ -116,6 +119,8 @@ impl Pipeline {
         if is_event_stream(&head.headers) {
             entry.stream_opened();
             head.headers.remove(header::CONTENT_LENGTH);
+            // Without parameters: a client that believed another charset would read other messages than the sidecar.
+            head.headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
             let events = self.events(&awaited.inspector, awaited.id, awaited.times.endless, rules);
             let parts = (entry, awaited.place);
             let answer = Answer::stream(
@@ -142,6 +147,9 @@ impl Pipeline {
             Err(denial) => return refused(&denial, awaited.id.as_deref(), entry),
         };
         head.headers.remove(header::CONTENT_LENGTH);
+        if !is_no_json(&message) {
+            head.headers.insert(header::CONTENT_TYPE, JSON);
+        }
         entry.response_bytes(message.len() as u64);
         entry.close(Outcome::Allowed, None);
         Response::from_parts(head, Answer::whole(Full::new(message)))
@@ -207,8 +215,7 @@ impl Pipeline {
         mut entry: Entry,
     ) -> Response<Answer> {
         let mut head = Response::new(()).into_parts().0;
-        head.headers
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        head.headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
         head.headers
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         head.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -153,19 +153,16 @@ async fn a_stream_ends_at_its_lifetime_an_event_stream_cleanly_and_a_document_vi
 
 #[tokio::test]
 async fn a_client_that_does_not_read_stops_the_server_s_stream() {
-    // 64 KiB a piece; the test's side holds the pieces that nobody took yet.
-    static PIECE: &str = match std::str::from_utf8(&[b'x'; 65536]) {
-        Ok(piece) => piece,
-        Err(_) => "",
-    };
+    // An event of 64 KiB a piece; the test's side holds the pieces that nobody took yet.
+    let piece = bytes::Bytes::from(format!("data: {}\n\n", "x".repeat(65528)));
     let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = sent.clone();
     let server = Server::start(move |_| {
-        let counter = counter.clone();
+        let (counter, piece) = (counter.clone(), piece.clone());
         async move {
             let pieces = futures::stream::repeat_with(move || {
                 counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                Ok::<_, io::Error>(http_body::Frame::data(bytes::Bytes::from_static(PIECE.as_bytes())))
+                Ok::<_, io::Error>(http_body::Frame::data(piece.clone()))
             });
             let body = BodyExt::boxed(http_body_util::StreamBody::new(pieces));
             http::Response::builder()
@@ -177,14 +174,14 @@ async fn a_client_that_does_not_read_stops_the_server_s_stream() {
     .await;
     let (sidecar, _) = pair(&server).await;
     let response = send(post(sidecar.traffic, CALL)).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let after = sent.load(std::sync::atomic::Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(
-        sent.load(std::sync::atomic::Ordering::SeqCst),
-        after,
-        "nothing moves while nobody reads"
-    );
+    let mut after = usize::MAX;
+    until("nothing moves while nobody reads", async || {
+        let before = sent.load(std::sync::atomic::Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        after = sent.load(std::sync::atomic::Ordering::SeqCst);
+        after == before
+    })
+    .await;
     assert!(
         after < 512,
         "{after} pieces are under way: more than socket buffers hold"
