@@ -85,7 +85,10 @@ impl Host {
         .await
     }
 
-    #[allow(clippy::unused_async, reason = "a host starts like the others, which wait for something")]
+    #[allow(
+        clippy::unused_async,
+        reason = "a host starts like the others, which wait for something"
+    )]
     async fn serving<F>(serve: impl Fn(TcpStream, Self, usize) -> F + Clone + Send + 'static) -> Self
     where
         F: Future<Output = std::io::Result<()>> + Send + 'static,
