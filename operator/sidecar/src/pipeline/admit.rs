@@ -331,8 +331,9 @@ fn read(
             let era = Era::of_call(version, call)?;
             record::era(&mut asked, era, version);
             entry.asked(asked);
-            mirror::check(headers, era, call)?;
             check_method(call, era, rules)?;
+            call.require_target()?;
+            mirror::check(headers, era, call)?;
             era
         }
     };

@@ -21,6 +21,9 @@ pub const MODERN_VERSIONS: [&str; 1] = ["2026-07-28"];
 /// Revisions of the legacy era that are served, the newest first.
 pub const LEGACY_VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
+/// What a request without a version header is of (MCP 2025-06-18, transports). Nothing is negotiated to it any more.
+const UNNAMED_VERSION: &str = "2025-03-26";
+
 /// The extension whose methods are `tasks/*` in the modern era.
 pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
@@ -112,11 +115,11 @@ impl Era {
     }
 
     /// Without a header, legacy: `initialize` has none, nor has a client of 2025-03-26, which sends nothing else that differs
-    /// but batches.
+    /// but batches. Some name that version all the same in a session of a newer one.
     fn of_header(header: Option<&str>) -> Result<Self, EraError> {
         match header {
             None => Ok(Self::Legacy),
-            Some(version) if LEGACY_VERSIONS.contains(&version) => Ok(Self::Legacy),
+            Some(version) if version == UNNAMED_VERSION || LEGACY_VERSIONS.contains(&version) => Ok(Self::Legacy),
             Some(version) if MODERN_VERSIONS.contains(&version) => Ok(Self::Modern),
             Some(version) => Err(EraError::Unsupported {
                 requested: version.to_owned(),
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_version_that_is_not_served_is_named_with_those_that_are() {
-        for header in ["2025-03-26", "2024-11-05", "2027-01-01", "v999.0.0"] {
+        for header in ["2024-11-05", "2027-01-01", "v999.0.0"] {
             assert!(
                 matches!(era(Some(header), "{}", "tools/list"), Err(EraError::Unsupported { supported, .. }) if supported.len() == 3)
             );

@@ -68,7 +68,7 @@ async fn what_headers_and_body_disagree_on_never_reaches_the_server_and_is_answe
         (with(call(), "mcp-param-a", "=?base64?SGVsbG8?="), 400, -32020),
         (with(post(at, CALL), "mcp-name", "other"), 400, -32020),
         (unversioned("2026-07-28"), 400, -32602),
-        (unversioned("2025-03-26"), 400, -32022),
+        (unversioned("2024-11-05"), 400, -32022),
         (unversioned("v999.0.0"), 400, -32022),
         (modern(at, "ping", None, ""), 404, -32601),
         (modern(at, "initialize", None, ""), 404, -32601),
