@@ -293,3 +293,18 @@ async fn news_of_a_resource_goes_to_those_alone_who_may_have_it() {
     let answer = listen(&open, r#""file:///secret/a""#).await;
     assert!(answer["result"].is_object(), "negative control: {answer}");
 }
+
+#[tokio::test]
+async fn an_empty_answer_to_a_notification_passes_in_chunks_too() {
+    let server = Server::start(async |_| {
+        let (sender, answer) = events("application/json");
+        drop(sender);
+        answer
+    })
+    .await;
+    let sidecar = guarded(&server).await;
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let answer = send(post(sidecar.traffic, notification)).await;
+    assert!(answer.status().is_success(), "{answer:?}");
+    assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+}
