@@ -10,6 +10,9 @@ pub const TOKEN_FILE: &str = "/var/run/secrets/sallyport/upstream/token";
 /// Path of the service-account token that Kubernetes mounts by default.
 const ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
+/// Where clouds answer their machines' questions.
+pub const METADATA: &str = "169.254.169.254";
+
 /// What can be aimed at.
 #[derive(Clone, Debug)]
 pub struct Targets {
@@ -17,6 +20,8 @@ pub struct Targets {
     /// DNS on UDP 53; none on a cluster without
     /// an outside world of its own.
     pub outside: Option<String>,
+    /// Whether a metadata service answers, as in a cloud.
+    pub metadata: bool,
     /// Address of another pod that serves HTTP on port 8080.
     pub pod: String,
     /// ClusterIP of the API server.
@@ -78,7 +83,26 @@ pub fn attempts(targets: &Targets) -> Vec<Attempt> {
             ),
         ]
     });
-    let inside = [
+    let metadata = targets.metadata.then(|| {
+        let url = format!("http://{METADATA}/latest/meta-data/iam/security-credentials/");
+        attempt(
+            "ask the cloud's metadata service for the node's credentials",
+            json!({ "attempt": "http", "url": url }),
+        )
+    });
+    outside.chain(metadata).chain(inside(targets)).collect()
+}
+
+/// Whether an attempt goes over the network, as opposed to what the container's own confinement refuses.
+pub fn is_over_network(attempt: &Attempt) -> bool {
+    ["tcp", "udp", "dns", "http"]
+        .iter()
+        .any(|kind| attempt.arguments["attempt"] == *kind)
+}
+
+fn inside(targets: &Targets) -> [Attempt; 7] {
+    let attempt = |title, arguments| Attempt { title, arguments };
+    [
         attempt(
             "call another pod",
             json!({ "attempt": "http", "url": format!("http://{}:8080/", targets.pod) }),
@@ -107,8 +131,7 @@ pub fn attempts(targets: &Targets) -> Vec<Attempt> {
             "read a service-account token",
             json!({ "attempt": "read_file", "path": ACCOUNT_TOKEN }),
         ),
-    ];
-    outside.chain(inside).collect()
+    ]
 }
 
 /// Has the hostile server at `url` make the attempt.

@@ -84,7 +84,7 @@ impl Caller {
             "--args",
             &arguments,
             "--timeout",
-            "12",
+            "30",
         ];
         let command = [&command, more].concat();
         let Executed { stdout, stderr, code } = self.exec(&command).await?;

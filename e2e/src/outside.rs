@@ -24,13 +24,17 @@ pub struct Arrival {
     pub port: u16,
     /// Who sent it.
     pub peer: String,
+    /// Whether it came inside TLS, which the host ended.
+    #[serde(default)]
+    pub tls: bool,
     /// The first 4 KiB of it.
     #[serde(default)]
     pub data: String,
 }
 
 impl Host {
-    /// Adds a host with TCP ports 80 and 443 and UDP ports 53 (DNS) and 514, in place of an earlier one of that name.
+    /// Adds a host with TCP ports 80 and 443, both of which speak TLS to a peer that does, and UDP ports 53 (DNS) and 514, in
+    /// place of an earlier one of that name.
     ///
     /// # Errors
     ///
@@ -77,6 +81,16 @@ impl Host {
         lines
             .map(|line| serde_json::from_str(line).context(format!("read {line:?}")))
             .collect()
+    }
+
+    /// The certificate of the authority that vouches for the host towards peers that speak TLS, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn authority(&self) -> Result<String> {
+        let file = self.log.with_file_name(format!("{}.ca.pem", self.name));
+        std::fs::read_to_string(&file).context(format!("read {}", file.display()))
     }
 
     /// Removes the host.

@@ -2,7 +2,7 @@
 
 use crate::{
     Cluster, Context, Result,
-    attempts::Targets,
+    attempts::{METADATA, Targets},
     endpoint,
     install::available,
     objects::{apply, apply_json},
@@ -29,6 +29,7 @@ pub struct Stage {
     /// Addresses of both pods.
     pub pods: PodAddresses,
     host: Option<Host>,
+    metadata: Option<Host>,
 }
 
 /// Where the two servers run.
@@ -52,6 +53,21 @@ impl Stage {
         elsewhere: &str,
         outside: Option<(&str, &str)>,
     ) -> Result<Self> {
+        Self::set_in_class(cluster, namespace, elsewhere, outside, None).await
+    }
+
+    /// As [`Stage::set`], with the endpoint in a class of its own.
+    ///
+    /// # Errors
+    ///
+    /// When something does not start.
+    pub async fn set_in_class(
+        cluster: &Cluster,
+        namespace: &str,
+        elsewhere: &str,
+        outside: Option<(&str, &str)>,
+        class: Option<&str>,
+    ) -> Result<Self> {
         let token = format!("canary-of-{namespace}");
         let host = match outside {
             Some((name, address)) => Some(Host::add(cluster, name, address).await?),
@@ -62,6 +78,7 @@ impl Stage {
         let mut hostile = endpoint::endpoint(cluster, "hostile", "hostile")?;
         hostile.spec.credentials =
             serde_json::from_value(json!([{ "name": "upstream", "from": { "secret": { "name": "upstream" } } }]))?;
+        hostile.spec.class_name = class.map(ToOwned::to_owned);
         apply(&cluster.client, namespace, &hostile).await?;
         apply_json::<Deployment>(&cluster.client, namespace, plain_deployment(cluster)?).await?;
 
@@ -86,6 +103,7 @@ impl Stage {
             plain: format!("http://{plain}:3001/mcp"),
             targets: Targets {
                 outside: host.as_ref().map(|host| host.address.clone()),
+                metadata: false,
                 pod: pods::address(&neighbour)?,
                 api_server: cluster.service_ip("default", "kubernetes").await?,
                 dns: cluster.service_ip("kube-system", "kube-dns").await?,
@@ -94,6 +112,7 @@ impl Stage {
             token,
             pods,
             host,
+            metadata: None,
         })
     }
 
@@ -106,16 +125,27 @@ impl Stage {
         self.host.as_ref().map_or_else(|| Ok(Vec::new()), Host::arrivals)
     }
 
+    /// Adds a metadata service, as clouds have one, which the attempts then aim at too. One stage at a time may have it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub async fn in_a_cloud(mut self, cluster: &Cluster) -> Result<Self> {
+        self.metadata = Some(Host::add(cluster, "metadata", METADATA).await?);
+        self.targets.metadata = true;
+        Ok(self)
+    }
+
     /// Removes what does not go with the namespaces.
     ///
     /// # Errors
     ///
-    /// When the host cannot be removed.
+    /// When a host cannot be removed.
     pub async fn strike(self, cluster: &Cluster) -> Result<()> {
-        match self.host {
-            Some(host) => host.remove(cluster).await,
-            None => Ok(()),
+        for host in [self.host, self.metadata].into_iter().flatten() {
+            host.remove(cluster).await?;
         }
+        Ok(())
     }
 }
 

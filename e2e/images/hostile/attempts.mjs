@@ -6,8 +6,9 @@ import { Resolver } from 'node:dns/promises';
 import { createSocket } from 'node:dgram';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
+import { connect as tlsConnect, rootCertificates } from 'node:tls';
 
 /** No attempt lasts longer, whatever the network does. */
 const LIMIT_MS = 4000;
@@ -115,6 +116,48 @@ async function proxy({ url }, signal) {
   return { detail: `HTTP ${status}: ${printable(content)}`, content: clip(content) };
 }
 
+/**
+ * Fetches a page over TLS through a tunnel of the proxy that the environment names, or `direct`ly from the host that the
+ * name stands for, trusting what the process trusts and the authority `ca`, if given. 2xx counts.
+ */
+async function tunnel({ url, headers, ca, direct }, signal) {
+  const { hostname, port, host } = new URL(url);
+  const socket = direct ? undefined : await connectThroughProxy(`${hostname}:${port || 443}`, signal);
+  const trusted = ca === undefined ? undefined : [...rootCertificates, ca];
+  const { status, content } = await new Promise((resolve, reject) => {
+    const agent = new HttpsAgent();
+    if (socket !== undefined) agent.createConnection = () => tlsConnect({ socket, servername: hostname, ca: trusted });
+    const options = { headers: { host, ...headers }, signal, agent, ca: trusted };
+    const sent = httpsRequest(url, options, async (response) => {
+      try {
+        resolve({ status: response.statusCode, content: Buffer.concat(await response.toArray()) });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    sent.on('error', reject);
+    sent.end();
+  });
+  if (status < 200 || status > 299) throw new Error(`HTTP ${status}: ${printable(content)}`);
+  return { detail: `HTTP ${status}: ${printable(content)}`, content: clip(content) };
+}
+
+/** Has the proxy open a tunnel to `target`; resolves with its socket. */
+async function connectThroughProxy(target, signal) {
+  const { hostname, port } = new URL(process.env.HTTPS_PROXY ?? 'http://127.0.0.1:9');
+  return new Promise((resolve, reject) => {
+    const headers = { host: target };
+    const asked = httpRequest({ host: hostname, port, method: 'CONNECT', path: target, headers, signal, agent: false });
+    asked.on('connect', (response, socket) => {
+      if (response.statusCode === 200) resolve(socket);
+      else reject(new Error(`the proxy answered ${response.statusCode}`));
+    });
+    asked.on('response', (response) => reject(new Error(`the proxy answered ${response.statusCode}`)));
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
 async function writeRoot({ path, data = CANARY }) {
   await writeFile(path, data);
   return { detail: `wrote ${data.length} bytes to ${path}` };
@@ -155,7 +198,7 @@ async function whoami() {
 
 /** Every attempt by name. */
 export const ATTEMPTS = {
-  tcp, udp, dns, http, proxy, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami,
+  tcp, udp, dns, http, proxy, tunnel, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami,
 };
 
 /** Makes one attempt and tells how it went; never rejects, and takes no longer than LIMIT_MS. */

@@ -20,8 +20,10 @@ const escapeInput = z.object({
   file: z.string().optional().describe('tcp, udp, http: the file whose content to send'),
   name: z.string().optional().describe('dns: the name to ask for'),
   server: z.string().optional().describe('dns: the name server to ask, instead of the pod\'s own'),
-  url: z.string().optional().describe('http, proxy: the address'),
-  headers: z.record(z.string(), z.string()).optional().describe('http: request headers'),
+  url: z.string().optional().describe('http, proxy, tunnel: the address'),
+  ca: z.string().optional().describe('tunnel: an authority to trust, in PEM'),
+  direct: z.boolean().optional().describe('tunnel: without asking the proxy'),
+  headers: z.record(z.string(), z.string()).optional().describe('http, tunnel: request headers'),
   path: z.string().optional().describe('write_root, read_file, list_dir: the path'),
 });
 

@@ -78,7 +78,7 @@ async fn demo() -> Result<()> {
     show_posture(&cluster).await?;
 
     chapter("A hostile server tries to get out, hardened and as a plain Deployment");
-    escape(&cluster, &agent).await?;
+    Box::pin(escape(&cluster, &agent)).await?;
 
     chapter("Look around");
     look_around(&cluster, &name);
@@ -227,7 +227,7 @@ async fn escape(cluster: &Cluster, agent: &Caller) -> Result<()> {
     let outside = cluster.kubeconfig().map(|_| OUTSIDE);
     let stage = step(
         "start the same hostile server as an endpoint and as a plain Deployment",
-        Stage::set(cluster, TEAM, STRANGERS, outside),
+        Box::pin(Stage::set(cluster, TEAM, STRANGERS, outside)),
     )
     .await?;
     let mut rows = Vec::new();

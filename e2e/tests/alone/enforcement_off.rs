@@ -8,10 +8,12 @@ use kube::{
 use sallyport_api::{McpEndpointClass, labels};
 use sallyport_e2e::{
     Cluster, Context, Failure, Result, Scene,
+    attempts::{self, is_over_network},
     cluster::Place,
     endpoint,
     objects::{FIELD_MANAGER, apply},
     pods,
+    stage::Stage,
 };
 use serde_json::json;
 use std::{
@@ -45,12 +47,25 @@ async fn without_enforcement_no_server_starts_unless_its_class_only_warns() -> R
 
             let class = scene.namespace.clone();
             warning_class(&scene.cluster, &class).await?;
-            let mut warned = endpoint::endpoint(&scene.cluster, "warned", "hostile")?;
-            warned.spec.class_name = Some(class.clone());
-            apply(client, &scene.namespace, &warned).await?;
-            endpoint::ready(client, &scene.namespace, "warned").await?;
-            let message = endpoint::condition(client, &scene.namespace, "warned", open).await?;
+            let elsewhere = scene.namespace("elsewhere", &[]).await?;
+            let outside = Some(("unenforced", "192.52.193.40"));
+            let stage =
+                Stage::set_in_class(&scene.cluster, &scene.namespace, &elsewhere, outside, Some(&class)).await?;
+            let stage = stage.in_a_cloud(&scene.cluster).await?;
+            let message = endpoint::condition(client, &scene.namespace, "hostile", open).await?;
             println!("negative control, the class says Warn: ready, and {message}");
+            let caller = scene.allowed_caller().await?;
+            for attempt in attempts::attempts(&stage.targets)
+                .iter()
+                .filter(|attempt| is_over_network(attempt))
+            {
+                let outcome = attempts::make(&caller, &stage.hardened, attempt).await?;
+                println!("unenforced | {} | {}", attempt.title, outcome.detail);
+                // The endpoint's pods have no resolver of their own, whether policies are enforced or not.
+                let resolves = attempt.arguments["attempt"] != "dns" || !attempt.arguments["server"].is_null();
+                assert_eq!(outcome.succeeded, resolves, "{}: {}", attempt.title, outcome.detail);
+            }
+            stage.strike(&scene.cluster).await?;
             Api::<McpEndpointClass>::all(client.clone())
                 .delete(&class, &DeleteParams::default())
                 .await?;

@@ -8,6 +8,7 @@ use sallyport_e2e::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 
 /// What a caller of that id shows.
 fn key(id: &str) -> String {
@@ -19,9 +20,12 @@ fn secret(id: &str) -> String {
 }
 
 fn entry(id: &str, role: &str) -> Value {
-    let digest = Sha256::digest(secret(id));
-    let hash = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    json!({ "id": id, "hash": format!("sha256:{hash}"), "subject": id, "roles": [role] })
+    let mut hash = "sha256:".to_owned();
+    for byte in Sha256::digest(secret(id)) {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    json!({ "id": id, "hash": hash, "subject": id, "roles": [role] })
 }
 
 #[tokio::test]

@@ -13,13 +13,16 @@ use kube::{
 };
 use sallyport_api::{McpEndpoint, labels};
 use sallyport_e2e::{Failure, Result, Scene, endpoint, eventually, objects::apply, pods};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_deleted_endpoint_leaves_nothing_and_its_neighbour_alone() -> Result<()> {
     Scene::play("deletion", async |scene| {
         let client = scene.client();
         for name in ["leaving", "staying"] {
-            let endpoint = endpoint::endpoint(&scene.cluster, name, "hostile")?;
+            let mut endpoint = endpoint::endpoint(&scene.cluster, name, "hostile")?;
+            // An egress gateway is among the children.
+            endpoint.spec.egress = serde_json::from_value(json!({ "allow": [{ "host": "api.example.com" }] }))?;
             apply(client, &scene.namespace, &endpoint).await?;
         }
         for name in ["leaving", "staying"] {
@@ -31,7 +34,8 @@ async fn a_deleted_endpoint_leaves_nothing_and_its_neighbour_alone() -> Result<(
         api.delete("leaving", &DeleteParams::default()).await?;
         nothing_left(scene, &format!("{}=leaving", labels::ENDPOINT)).await?;
         let shared = children(scene, &format!("{}=namespace", labels::COMPONENT)).await?;
-        assert_eq!(shared, ["NetworkPolicy sallyport-fence", "ResourceQuota sallyport"]);
+        let fences = ["NetworkPolicy sallyport-fence", "NetworkPolicy sallyport-fence-egress"];
+        assert_eq!(shared, [&fences[..], &["ResourceQuota sallyport"]].concat());
         let after = names(&endpoint::ready_pods(client, &scene.namespace, "staying").await?);
         assert_eq!(after, neighbours, "the neighbour's pods are untouched");
 

@@ -3,12 +3,13 @@
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, ResourceQuota, Service, ServiceAccount},
+    events::v1::Event,
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Resource,
-    api::{DeleteParams, DynamicObject, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, PostParams},
     core::ApiResource,
 };
 use sallyport_e2e::{Context, Failure, Result, Scene, endpoint, objects::apply, wait::eventually_every};
@@ -210,16 +211,37 @@ const WORKLOAD: &[Tamper] = &[
     Tamper("more replicas", &[("/spec/replicas", "3")]),
 ];
 
+const GATEWAY: &[Tamper] = &[
+    Tamper(
+        "image replaced",
+        &[(
+            "/spec/template/spec/containers/0/image",
+            r#""other.example/gateway@sha256:0000000000000000000000000000000000000000000000000000000000000000""#,
+        )],
+    ),
+    Tamper(
+        "host network",
+        &[
+            ("/spec/template/spec/hostNetwork", "true"),
+            ("/spec/template/spec/hostUsers", "true"),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn every_child_that_is_deleted_or_tampered_with_is_restored() -> Result<()> {
     Scene::play("drift", async |scene| {
-        let endpoint = endpoint::endpoint(&scene.cluster, "demo", "hostile")?;
+        let mut endpoint = endpoint::endpoint(&scene.cluster, "demo", "hostile")?;
+        endpoint.spec.egress = serde_json::from_value(json!({ "allow": [{ "host": "api.example.com" }] }))?;
         apply(scene.client(), &scene.namespace, &endpoint).await?;
         endpoint::ready(scene.client(), &scene.namespace, "demo").await?;
 
         let mut repairs = Vec::new();
         repairs.extend(child::<NetworkPolicy>(scene, "demo", POLICY).await?);
         repairs.extend(child::<NetworkPolicy>(scene, "sallyport-fence", FENCE).await?);
+        repairs.extend(child::<NetworkPolicy>(scene, "demo-egress", POLICY).await?);
+        repairs.extend(child::<NetworkPolicy>(scene, "sallyport-fence-egress", FENCE).await?);
+        repairs.extend(child::<Deployment>(scene, "demo-egress", GATEWAY).await?);
         repairs.extend(child::<ResourceQuota>(scene, "sallyport", QUOTA).await?);
         repairs.extend(child::<ServiceAccount>(scene, "demo", ACCOUNT).await?);
         repairs.extend(child::<ConfigMap>(scene, "demo", CONFIG).await?);
@@ -238,6 +260,12 @@ async fn every_child_that_is_deleted_or_tampered_with_is_restored() -> Result<()
             times[times.len() / 2].as_millis(),
             times.last().map_or(0, Duration::as_millis)
         );
+        let events = Api::<Event>::namespaced(scene.client().clone(), &scene.namespace);
+        let events = events.list(&ListParams::default()).await?;
+        let notes = events.iter().filter_map(|event| event.note.as_deref());
+        let named: Vec<_> = notes.filter(|note| note.contains(INTRUDER)).collect();
+        println!("{}", named.join("\n"));
+        assert!(!named.is_empty(), "no event names the field manager {INTRUDER}");
         endpoint::ready(scene.client(), &scene.namespace, "demo").await?;
         Ok(())
     })

@@ -78,14 +78,21 @@ async fn an_allowed_host_is_reached_by_name_and_nothing_else_is() -> Result<()> 
         let arrived = allowed.arrivals()?;
         assert_eq!(arrived.len(), 1, "only the allowed request arrives: {arrived:?}");
         assert!(other.arrivals()?.is_empty(), "something arrived at the other host");
-        let records = events(scene, "named").await?;
-        let decided = |decision: &str, host: &str| {
-            records
-                .iter()
-                .any(|record| record["decision"] == decision && record["host"] == host)
-        };
-        assert!(decided("allowed", "allowed-host.outside.test"), "{records:#?}");
-        assert!(decided("denied", "other-host.outside.test"), "{records:#?}");
+        // The container runtime copies what a container writes into its log, some moments later.
+        eventually("both decisions are recorded", endpoint::PATIENCE, async || {
+            let records = events(scene, "named").await?;
+            let decided = |decision: &str, host: &str| {
+                records
+                    .iter()
+                    .any(|record| record["decision"] == decision && record["host"] == host)
+            };
+            if decided("allowed", "allowed-host.outside.test") && decided("denied", "other-host.outside.test") {
+                Ok(())
+            } else {
+                Err(Failure::new(format!("{records:#?}")))
+            }
+        })
+        .await?;
 
         // Without hosts there is no gateway, and its name leads nowhere any more.
         named.spec.egress = Egress::default();

@@ -20,6 +20,8 @@ async fn every_attempt_to_escape_is_refused_and_succeeds_from_a_plain_deployment
             &elsewhere,
             Some(("escape", "192.52.193.20")),
         )
+        .await?
+        .in_a_cloud(&scene.cluster)
         .await?;
 
         let own = attempts::Attempt {

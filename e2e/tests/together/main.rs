@@ -10,6 +10,7 @@ mod drift;
 mod egress;
 mod enforcement;
 mod escape;
+mod injection;
 mod kstatus;
 mod quota;
 mod rollout;

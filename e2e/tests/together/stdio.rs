@@ -1,6 +1,6 @@
 //! Servers that speak over standard input and output, unmodified, behind the bridge.
 
-use sallyport_api::McpEndpoint;
+use sallyport_api::{McpEndpoint, quantity::Amount};
 use sallyport_e2e::{Context, Failure, Result, Scene, endpoint, objects::apply, outside::Host, pods};
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ async fn the_fetch_server_reads_an_allowed_page_by_name_and_no_other() -> Result
         let other = Host::add(&scene.cluster, "fetch-other", "192.52.193.61").await?;
         let mut fetch = endpoint::endpoint(&scene.cluster, "fetch", "fetch")?;
         over_stdio(&mut fetch, json!(["python3.11", "-m", "mcp_server_fetch"]), &json!({}))?;
+        // Python takes seconds of CPU to import it.
+        fetch.spec.server.resources.cpu = Amount::new("500m");
         fetch.spec.egress = serde_json::from_value(json!({ "allow": [
             { "host": "fetch-allowed.outside.test", "ports": [80] },
         ] }))?;

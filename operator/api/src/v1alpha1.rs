@@ -15,6 +15,7 @@ mod class;
 mod confirmation;
 mod credentials;
 mod egress;
+mod inject;
 mod isolation;
 mod limits;
 mod server;
@@ -33,6 +34,7 @@ pub use class::{EgressCeiling, LimitCeilings, McpEndpointClass, McpEndpointClass
 pub use confirmation::{Confirmation, LegacyConfirmation};
 pub use credentials::{CaBundle, ConfigMapKey, Credential, CredentialSource, SecretRef};
 pub use egress::{Egress, EgressDns, EgressMode, EgressRule, ServiceDestination};
+pub use inject::CredentialInjection;
 pub use isolation::{Isolation, QuotaMode};
 pub use limits::{Limits, Rate, Rates, ToolRate};
 pub use server::{
@@ -51,6 +53,9 @@ pub const SIDECAR_PORT: u16 = 15080;
 pub const SIDECAR_ADMIN_PORT: u16 = 15090;
 /// Port on which audit sidecars of one endpoint ask each other to use up a confirmation.
 pub const SIDECAR_PEER_PORT: u16 = 15081;
+/// Port on which the audit sidecar certifies to the endpoint's egress gateway that it may end TLS, if credentials are
+/// injected.
+pub const SIGNER_PORT: u16 = 15091;
 /// Port of the operator's canary: a listener that every endpoint's pods must be refused, which proves that their egress is
 /// closed. No endpoint may open it.
 pub const CANARY_PORT: u16 = 15070;
@@ -60,6 +65,10 @@ pub const SERVICE_PORT: u16 = 8080;
 pub const SERVICE_TLS_PORT: u16 = 443;
 /// Port on which an egress gateway takes proxy requests, both in its pod and at its Service.
 pub const GATEWAY_PORT: u16 = 3128;
+/// Port on which an egress gateway takes TLS without a proxy request, in its pod.
+pub const GATEWAY_TRANSPARENT_PORT: u16 = 3129;
+/// Port of the gateway's Service for TLS without a proxy request: clients believe that it is the host's.
+pub const TRANSPARENT_SERVICE_PORT: u16 = 443;
 /// Port on which an egress gateway serves health and metrics in its pod.
 pub const GATEWAY_ADMIN_PORT: u16 = 15090;
 
@@ -92,7 +101,8 @@ pub const GATEWAY_ADMIN_PORT: u16 = 15090;
 #[x_kube(
     validation = Rule::new("!has(self.authentication) || !has(self.authentication.clientCertificates) || has(self.tls)").message("authentication.clientCertificates needs tls: callers show their certificates in the TLS handshake; write tls: {from: {sealedSecret: {name: ...}}}"),
     validation = Rule::new("self.replicas <= 1 || has(self.sealing) || (!has(self.confirmation) && (!has(self.authentication) || !(has(self.authentication.apiKeys) || has(self.authentication.oauth) || has(self.authentication.clientCertificates))))").message("sealing is needed with several replicas and authentication or confirmation: sessions and confirmations belong to one caller on every replica, so the replicas share keys; write sealing: {from: {sealedSecret: {name: ...}}}, or replicas: 1"),
-    validation = Rule::new("!has(self.server.transport.stdio) || !has(self.server.transport.stdio.environmentFrom) || self.server.transport.stdio.environmentFrom.all(v, has(self.credentials) && self.credentials.exists(c, c.name == v.credential))").message("server.transport.stdio.environmentFrom[].credential must be the name of one of spec.credentials")
+    validation = Rule::new("!has(self.server.transport.stdio) || !has(self.server.transport.stdio.environmentFrom) || self.server.transport.stdio.environmentFrom.all(v, has(self.credentials) && self.credentials.exists(c, c.name == v.credential))").message("server.transport.stdio.environmentFrom[].credential must be the name of one of spec.credentials"),
+    validation = Rule::new("!has(self.egress) || !has(self.egress.allow) || self.egress.allow.all(r, !has(r.inject) || (has(self.credentials) && self.credentials.exists(c, c.name == r.inject.credential)))").message("egress.allow[].inject.credential must be the name of a credential under spec.credentials")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct McpEndpointSpec {
@@ -104,7 +114,7 @@ pub struct McpEndpointSpec {
     /// The MCP server: image, command, transport and what it may use.
     pub server: Server,
     /// Tokens that the server needs, mounted as read-only files under /var/run/secrets/sallyport/<name>/.
-    /// Never in the pod's environment.
+    /// Never in the pod's environment. A token that egress.allow[].inject names is mounted into the egress gateway alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub credentials: Vec<Credential>,

@@ -139,11 +139,15 @@ fn a_file_without_an_endpoint_is_no_success() {
 }
 
 const WITH_EGRESS: &str = "
+  credentials:
+    - {name: upstream, from: {secret: {name: upstream-token}}}
   egress:
     allow:
       - {cidr: 10.0.0.0/8, except: [10.1.0.0/16], ports: [5432]}
       - {host: api.example.com}
       - {host: \"*.cdn.example.com\", ports: [8443]}
+      - {host: mapped.example.com, transparent: true}
+      - {host: injected.example.com, inject: {credential: upstream, key: token}}
 ";
 
 /// What is said of a destination, and whether the exit status says refused.
@@ -178,6 +182,19 @@ fn a_destination_is_explained_by_rule_and_path() {
             "API.Example.com.",
             false,
             ["api.example.com:443 is allowed", "HTTPS_PROXY"],
+        ),
+        (
+            "mapped.example.com",
+            false,
+            ["HTTPS_PROXY", "/etc/hosts -> Service demo-egress:443"],
+        ),
+        (
+            "injected.example.com",
+            false,
+            [
+                "it ends TLS and adds authorization from /var/run/secrets/sallyport/upstream/token",
+                "the server does not have",
+            ],
         ),
         (
             "api.example.com:80",

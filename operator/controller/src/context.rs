@@ -88,10 +88,18 @@ impl Context {
         let occurrence = Occurrence {
             type_: EventType::Warning,
             reason: "DriftRepaired".to_owned(),
-            action: "Repair".to_owned(),
+            // Events that differ in the note alone are counted as one, under the first one's note.
+            action: culprit.map_or_else(|| "Restore".to_owned(), action_against),
             note: format!("{kind} {name} was changed or deleted{by}; it is restored"),
         };
         let related = owner.is_some().then(|| itself.clone());
         self.events.publish(&owner.unwrap_or(itself), related, occurrence).await;
     }
+}
+
+/// At most 128 bytes, as the API server asks for.
+fn action_against(manager: &str) -> String {
+    const LONGEST: usize = 100;
+    let end = manager.floor_char_boundary(LONGEST.min(manager.len()));
+    format!("TakeBackFrom {}", &manager[..end])
 }

@@ -119,6 +119,9 @@ pub struct Event {
     /// The rule that allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
+    /// Whether TLS is ended here and a credential added to its requests.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    injected: bool,
     decision: Verdict,
     /// Why it is refused, would be, or failed, as one word.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +194,7 @@ impl Recorder {
                 address: None,
                 refused_addresses: Vec::new(),
                 rule: None,
+                injected: false,
                 decision: Verdict::Allowed,
                 reason: None,
                 end: None,
@@ -215,6 +219,11 @@ impl Entry {
     /// Notes the rule that allows it.
     pub fn rule(&mut self, rule: String) {
         self.event.rule = Some(rule);
+    }
+
+    /// Notes that a credential is added to its requests.
+    pub fn injected(&mut self) {
+        self.event.injected = true;
     }
 
     /// Notes that only the mode lets it pass. The first reason stays.
@@ -283,6 +292,12 @@ impl OpenEntry {
     /// Records the end.
     pub fn close(mut self, end: End) {
         self.end(end);
+    }
+
+    /// Records the end by a request that was refused for `reason`.
+    pub fn close_refused(mut self, reason: &'static str) {
+        self.event.reason = Some(reason);
+        self.end(End::RequestRefused);
     }
 
     fn end(&mut self, end: End) {

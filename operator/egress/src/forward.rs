@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 /// How this proxy is called in `Via` (RFC 9110 section 7.6.3).
-const VIA: HeaderValue = HeaderValue::from_static("1.1 sallyport");
+pub const VIA: HeaderValue = HeaderValue::from_static("1.1 sallyport");
 
 /// Headers about one connection, which end here (RFC 9110 section 7.6.1), and those about the proxy itself.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -104,7 +104,7 @@ fn outgoing(request: Request<Incoming>, host: &str, port: u16) -> Request<Incomi
 }
 
 /// Removes the headers of this hop, those that `Connection` names included.
-fn strip(headers: &mut HeaderMap) {
+pub fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

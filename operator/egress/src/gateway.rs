@@ -3,6 +3,7 @@
 use crate::admin::Admin;
 use crate::dial::Dial;
 use crate::event::{Event, Recorder};
+use crate::inject::{InjectError, Injector};
 use crate::metrics::Metrics;
 use crate::policy::{LoadError, Policy, PolicyWatch};
 use crate::proxy::Proxy;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// A socket cannot say where it listens.
     #[error("cannot read the address of a listening socket")]
     Address(#[source] io::Error),
+    /// Nothing can be injected.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
     /// Nowhere to write events.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -64,6 +68,7 @@ pub struct Gateway {
     transparent: Option<Port>,
     admin: Port,
     router: Arc<Router>,
+    injector: Arc<Injector>,
     journal: Journal<Event>,
     journal_thread: JournalThread,
     control: DrainControl,
@@ -86,7 +91,7 @@ impl Port {
 }
 
 impl Gateway {
-    /// Reads the policy at `path`, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
+    /// Reads the policy at `path`, which may inject what `injections` says or nothing, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
     /// are connected to by `dialer`.
     ///
     /// # Errors
@@ -94,10 +99,11 @@ impl Gateway {
     /// See [`StartError`].
     pub async fn bind(
         path: &Path,
+        injections: Option<String>,
         sink: impl Write + Send + 'static,
         dialer: Arc<dyn Dial>,
     ) -> Result<Self, StartError> {
-        let policy = Policy::load(path)?;
+        let policy = Policy::load(path, injections.as_deref())?;
         let listen = policy.file.listen.clone();
         let limits = policy.file.limits.clone();
         let metrics = Arc::new(Metrics::new());
@@ -108,7 +114,7 @@ impl Gateway {
         let places = clients.saturating_mul(4);
         let (journal, journal_thread) =
             Journal::start(sink, journal_settings(&policy, places), metrics.journal.clone())?;
-        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), metrics.clone());
+        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), injections, metrics.clone());
         let (control, drain) = drain();
         let transparent = match listen.transparent_port {
             Some(port) => Some(Port::take(port).await?),
@@ -127,6 +133,7 @@ impl Gateway {
                 drain,
                 metrics,
             }),
+            injector: Arc::new(Injector::new()?),
             journal,
             journal_thread,
             control,
@@ -160,6 +167,7 @@ impl Gateway {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
         let Self {
             router,
+            injector,
             journal,
             control,
             clients,
@@ -186,6 +194,7 @@ impl Gateway {
         let proxy = Arc::new(Proxy {
             router: router.clone(),
             recorder: recorder.clone(),
+            injector: injector.clone(),
         });
         let proxy = move |stream, peer| {
             let proxy = proxy.clone();
@@ -197,6 +206,7 @@ impl Gateway {
             let transparent = Arc::new(Transparent {
                 router: router.clone(),
                 recorder: recorder.clone(),
+                injector: injector.clone(),
             });
             let transparent = move |stream, peer| {
                 let transparent = transparent.clone();

@@ -2,8 +2,8 @@
 //!
 //! [`Gateway`] wires it. Connections come in by `proxy` (HTTP CONNECT and absolute-form HTTP) or by `transparent` (TLS
 //! routed by its server name). Both ask the one `route` for the way out: it decides on the name, resolves it, checks
-//! every address and dials one that passed. Then `tunnel` or `forward` moves the bytes within the `meter`'s bounds. Every
-//! connection leaves `event`s, whatever becomes of it.
+//! every address and dials one that passed. Then `tunnel` or `forward` moves the bytes within the `meter`'s bounds; or
+//! `inject` ends TLS and adds a credential. Every connection leaves `event`s, whatever becomes of it.
 
 mod admin;
 mod alert;
@@ -12,6 +12,7 @@ mod event;
 mod forward;
 mod gateway;
 pub mod hello;
+mod inject;
 mod meter;
 mod metrics;
 mod policy;

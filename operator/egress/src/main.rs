@@ -28,6 +28,9 @@ enum Command {
         /// The egress file that the operator wrote. It is read again when it changes.
         #[arg(long, env = "SALLYPORT_POLICY", default_value_os_t = default_policy())]
         policy: PathBuf,
+        /// Which credentials may go where: the SHA-256 of the egress file's rules that inject. None, if left out.
+        #[arg(long)]
+        injections: Option<String>,
         /// What is logged to standard error, as a tracing filter.
         #[arg(long, env = "SALLYPORT_LOG_LEVEL", default_value = "info")]
         log_level: EnvFilter,
@@ -52,13 +55,17 @@ enum RunError {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Run { policy, log_level } = Args::parse().command;
+    let Command::Run {
+        policy,
+        injections,
+        log_level,
+    } = Args::parse().command;
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(log_level)
         .with_writer(io::stderr)
         .init();
-    match run(&policy).await {
+    match run(&policy, injections).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
@@ -69,12 +76,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(policy: &Path) -> Result<(), RunError> {
+async fn run(policy: &Path, injections: Option<String>) -> Result<(), RunError> {
     // Not through std's own handle: it keeps what a failed write left over, and the journal must know what was written.
     let sink = io::stdout().as_fd().try_clone_to_owned().map_err(RunError::Sink)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let gateway = Gateway::bind(policy, File::from(sink), Arc::new(Kernel)).await?;
+    let gateway = Gateway::bind(policy, injections, File::from(sink), Arc::new(Kernel)).await?;
     tracing::info!(traffic = %gateway.traffic_address(), admin = %gateway.admin_address(), "listening");
     gateway
         .serve(async {

@@ -30,6 +30,8 @@ pub enum End {
     Revoked,
     /// A later part of the TLS handshake names another server.
     HandshakeRefused,
+    /// A request inside was refused.
+    RequestRefused,
     /// The gateway stops.
     Drained,
     /// The client was gone before there was anything to end.
@@ -47,6 +49,7 @@ impl End {
             Self::TooManyBytes => "too_many_bytes",
             Self::Revoked => "revoked",
             Self::HandshakeRefused => "handshake_refused",
+            Self::RequestRefused => "request_refused",
             Self::Drained => "drained",
             Self::Aborted => "aborted",
         }

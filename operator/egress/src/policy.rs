@@ -71,24 +71,30 @@ struct State {
 }
 
 impl Policy {
-    /// Reads the policy at `path`.
+    /// Reads the policy at `path`, which may inject what `injections` says ([`EgressFile::injections`]) or nothing.
     ///
     /// # Errors
     ///
     /// See [`LoadError`].
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, injections: Option<&str>) -> Result<Self, LoadError> {
         let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::of(&text).map_err(|source| LoadError::Parse {
+        Self::of(&text, injections).map_err(|source| LoadError::Parse {
             path: path.to_owned(),
             source,
         })
     }
 
-    fn of(text: &str) -> Result<Self, ParseError> {
+    fn of(text: &str, injections: Option<&str>) -> Result<Self, ParseError> {
         let file = EgressFile::parse(text)?;
+        if file
+            .injections()
+            .is_some_and(|found| Some(found.as_str()) != injections)
+        {
+            return Err(ParseError::Injections);
+        }
         Ok(Self {
             hash: short_hash(text.as_bytes()),
             endpoint: Arc::new(file.endpoint.clone()),
@@ -106,8 +112,13 @@ impl Policy {
 }
 
 impl PolicyWatch {
-    /// A watch on `first`, and the task that follows the file at `path` until every watch is gone.
-    pub fn follow(first: Policy, path: PathBuf, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
+    /// A watch on `first`, and the task that follows the file at `path`, bound to `injections`, until every watch is gone.
+    pub fn follow(
+        first: Policy,
+        path: PathBuf,
+        injections: Option<String>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, impl Future<Output = ()>) {
         let first = Arc::new(first);
         let (sender, receiver) = watch::channel(State {
             status: PolicyStatus {
@@ -140,7 +151,7 @@ impl PolicyWatch {
                         }
                         broken = None;
                         seen.clone_from(&hash);
-                        match Policy::of(&text) {
+                        match Policy::of(&text, injections.as_deref()) {
                             Ok(policy) => replace(&sender, &metrics, policy, &first),
                             Err(error) => keep(&sender, &metrics, &with_causes(&error)),
                         }

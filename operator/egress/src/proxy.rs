@@ -4,11 +4,12 @@
 
 use crate::event::{Entry, Recorder, Via};
 use crate::forward;
+use crate::inject::Injector;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::Router;
 use crate::target::{Carriage, MAX_HEAD_BYTES, Target, TargetError};
-use crate::tunnel::{self, Opening};
+use crate::tunnel::Opening;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{self, HeaderName, HeaderValue};
@@ -29,12 +30,13 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// Headers of a request at most.
-const MAX_HEADERS: usize = 100;
+pub const MAX_HEADERS: usize = 100;
 
 /// Why a request is refused (RFC 9209), for people and clients that look.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// Body of an answer.
+pub type Body = BoxBody<Bytes, hyper::Error>;
 type Work = BoxFuture<'static, ()>;
 
 /// Serves the proxy's connections.
@@ -43,6 +45,8 @@ pub struct Proxy {
     pub router: Arc<Router>,
     /// Where events go.
     pub recorder: Recorder,
+    /// Who carries tunnels.
+    pub injector: Arc<Injector>,
 }
 
 /// What the answering of a request leaves behind: the work that goes on after or beside it. Taken once.
@@ -138,7 +142,7 @@ impl Proxy {
                 entry.refuse(&refusal);
                 Err(refusal)
             }
-            Ok(Carriage::Tunnel(target)) => self.tunnel(upgrade, policy, target, entry, work).await,
+            Ok(Carriage::Tunnel(target)) => self.tunnel(upgrade, policy, peer, target, entry, work).await,
             Ok(Carriage::Exchange(target)) => {
                 self.exchange(Request::from_parts(head, body), policy, target, entry, work)
                     .await
@@ -150,6 +154,7 @@ impl Proxy {
         &self,
         upgrade: OnUpgrade,
         policy: Arc<Policy>,
+        peer: IpAddr,
         target: Target,
         mut entry: Entry,
         work: oneshot::Sender<Work>,
@@ -162,6 +167,7 @@ impl Proxy {
             }
         };
         let bound = Duration::from_secs(route.bounds.limits.head_seconds);
+        let injector = self.injector.clone();
         let tunnel = async move {
             let Ok(upgraded) = upgrade.await else { return };
             let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
@@ -169,7 +175,7 @@ impl Proxy {
             };
             let mut client = parts.io.into_inner();
             let opening = Opening::read(&mut client, &parts.read_buf, bound).await;
-            tunnel::run(client, opening, route, entry).await;
+            injector.carry(client, peer, opening, route, entry).await;
         };
         // Nobody drives it: the client is gone, and the entry says so when it is dropped.
         let _ = work.send(Box::pin(tunnel));
@@ -184,6 +190,13 @@ impl Proxy {
         mut entry: Entry,
         work: oneshot::Sender<Work>,
     ) -> Result<Response<Body>, Refusal> {
+        if policy.file.injection(&target.host, target.port).is_some() {
+            // What would be added is not for everybody on the way to read.
+            entry.target(&target);
+            let refusal = Refusal::Target(TargetError::PlainOnTlsPort);
+            entry.refuse(&refusal);
+            return Err(refusal);
+        }
         match self.router.open(policy, target, &mut entry).await {
             Ok(route) => {
                 let response = forward::exchange(request, route, entry, work).await?;
@@ -198,7 +211,7 @@ impl Proxy {
 }
 
 /// The answer to a request that is refused.
-fn refused(refusal: &Refusal) -> Response<Body> {
+pub fn refused(refusal: &Refusal) -> Response<Body> {
     let text = Full::new(Bytes::from(format!("sallyport egress gateway: {refusal}\n")));
     let mut response = Response::new(text.map_err(|never| match never {}).boxed());
     *response.status_mut() = refusal.status();

@@ -1,6 +1,7 @@
 //! Why a connection does not come about, and what the client is told.
 
 use crate::hello::HelloDenial;
+use crate::inject::{RequestDenial, UpstreamError};
 use crate::target::TargetError;
 use http::StatusCode;
 use sallyport_policy::egress::{AddressDenial, HostDenial};
@@ -38,6 +39,23 @@ pub enum Refusal {
     /// The host did not answer the forwarded request.
     #[error("the host broke off without an answer")]
     UpstreamFailed,
+    /// TLS with the host does not come about.
+    #[error("{}", upstream_advice(*.0))]
+    Upstream(UpstreamError),
+    /// The signer of the calling pod does not certify the gateway.
+    #[error(
+        "the pod's signer does not certify the gateway for this host: is its audit sidecar up and of this release?"
+    )]
+    NoCertificate,
+    /// The client broke off the handshake.
+    #[error("the client does not trust its pod's signer, or broke off: see the trust files in the server's container")]
+    ClientTls,
+    /// A request inside gets no credential.
+    #[error(transparent)]
+    Request(RequestDenial),
+    /// There is no credential to add.
+    #[error("the credential of this host cannot be read, so nothing is forwarded: check the Secret and its key")]
+    CredentialUnavailable,
     /// As many connections as allowed are open.
     #[error("too many connections are open: close some, or raise the endpoint's egress limits")]
     TooManyConnections,
@@ -60,6 +78,16 @@ fn advice(denial: AddressDenial) -> &'static str {
     }
 }
 
+fn upstream_advice(error: UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::Untrusted => {
+            "the host's certificate is not valid for it, or no trusted authority vouches for it"
+        }
+        UpstreamError::Handshake => "the host broke off the TLS handshake",
+        UpstreamError::Authorities => "the certificates that vouch for the host cannot be read: check the ConfigMap",
+    }
+}
+
 impl Refusal {
     /// As in events, metrics and the refusal's header.
     pub const fn reason(&self) -> &'static str {
@@ -74,6 +102,11 @@ impl Refusal {
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimedOut => "connect_timed_out",
             Self::UpstreamFailed => "upstream_failed",
+            Self::Upstream(error) => error.as_str(),
+            Self::NoCertificate => "no_certificate",
+            Self::ClientTls => "client_tls_failed",
+            Self::Request(denial) => denial.as_str(),
+            Self::CredentialUnavailable => "credential_unavailable",
             Self::TooManyConnections => "too_many_connections",
             Self::TooFast => "too_fast",
             Self::SinkUnavailable => "sink_unavailable",
@@ -84,21 +117,28 @@ impl Refusal {
     pub const fn is_denial(&self) -> bool {
         matches!(
             self,
-            Self::Target(_) | Self::Host(_) | Self::Address(_) | Self::Hello(_)
+            Self::Target(_) | Self::Host(_) | Self::Address(_) | Self::Hello(_) | Self::Request(_)
         )
     }
 
     /// Status of the answer to a proxy request.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Target(TargetError::Host(_)) | Self::Host(_) | Self::Address(_) | Self::Hello(_) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Target(TargetError::Host(_))
+            | Self::Host(_)
+            | Self::Address(_)
+            | Self::Hello(_)
+            | Self::Request(_) => StatusCode::FORBIDDEN,
             Self::Target(TargetError::HeadTooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Target(_) => StatusCode::BAD_REQUEST,
-            Self::NoAddress | Self::ResolverFailed | Self::ConnectFailed | Self::UpstreamFailed => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::NoAddress
+            | Self::ResolverFailed
+            | Self::ConnectFailed
+            | Self::UpstreamFailed
+            | Self::Upstream(_)
+            | Self::NoCertificate
+            | Self::ClientTls
+            | Self::CredentialUnavailable => StatusCode::BAD_GATEWAY,
             Self::ResolverTimedOut | Self::ConnectTimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::TooFast => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManyConnections | Self::SinkUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -108,7 +148,9 @@ impl Refusal {
     /// The proxy error type of RFC 9209 section 2.3.
     pub const fn error_type(&self) -> &'static str {
         match self {
-            Self::Target(TargetError::Host(_)) | Self::Host(_) | Self::Hello(_) => "http_request_denied",
+            Self::Target(TargetError::Host(_)) | Self::Host(_) | Self::Hello(_) | Self::Request(_) => {
+                "http_request_denied"
+            }
             Self::Target(_) => "http_request_error",
             Self::Address(_) => "destination_ip_prohibited",
             Self::NoAddress | Self::ResolverFailed => "dns_error",
@@ -117,7 +159,9 @@ impl Refusal {
             Self::ConnectTimedOut => "connection_timeout",
             Self::UpstreamFailed => "http_response_incomplete",
             Self::TooManyConnections | Self::TooFast => "connection_limit_reached",
-            Self::SinkUnavailable => "proxy_internal_error",
+            Self::Upstream(UpstreamError::Untrusted) => "tls_certificate_error",
+            Self::Upstream(_) | Self::ClientTls => "tls_protocol_error",
+            Self::SinkUnavailable | Self::NoCertificate | Self::CredentialUnavailable => "proxy_internal_error",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::resolve::Resolver;
 use crate::target::Target;
 use sallyport_core::drain::Drain;
-use sallyport_policy::egress::{AddressDenial, Decision, EgressMode};
+use sallyport_policy::egress::{AddressDenial, Decision, EgressMode, Injection};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub struct Passage {
     pub target: Target,
     /// Where it went.
     pub address: IpAddr,
+    /// What is added to its requests.
+    pub inject: Option<Injection>,
 }
 
 impl Router {
@@ -105,7 +107,11 @@ impl Router {
                 policy: self.policy.clone(),
                 drain: self.drain.clone(),
             },
-            passage: Passage { target, address },
+            passage: Passage {
+                inject: policy.file.injection(&target.host, target.port).cloned(),
+                target,
+                address,
+            },
             policy,
             place,
         })
@@ -124,7 +130,9 @@ impl Passage {
             Ok(_) => true,
             Err(denial) => audit && denial.is_overridable(),
         };
-        (host || audit) && address
+        // What is a tunnel must not stay one when a credential is to be added, nor the other way round.
+        let inject = policy.file.injection(&self.target.host, self.target.port) == self.inject.as_ref();
+        (host || audit) && address && inject
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::alert;
 use crate::event::{Entry, Recorder, Via};
 use crate::hello::HelloDenial;
+use crate::inject::Injector;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::{Route, Router, enforce};
 use crate::target::Target;
-use crate::tunnel::{self, Opening};
+use crate::tunnel::Opening;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Transparent {
     pub router: Arc<Router>,
     /// Where events go.
     pub recorder: Recorder,
+    /// Who carries tunnels.
+    pub injector: Arc<Injector>,
 }
 
 impl Transparent {
@@ -34,7 +37,7 @@ impl Transparent {
         let bound = Duration::from_secs(policy.file.limits.head_seconds);
         let opening = Opening::read(&mut client, &[], bound).await;
         match self.route(policy, &opening, &mut entry).await {
-            Ok(route) => tunnel::run(client, opening, route, entry).await,
+            Ok(route) => self.injector.carry(client, peer, opening, route, entry).await,
             Err(refusal) => {
                 entry.refuse(&refusal);
                 alert::refuse(&mut client).await;

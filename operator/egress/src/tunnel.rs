@@ -7,9 +7,9 @@ use crate::meter::{End, Metered};
 use crate::refusal::Refusal;
 use crate::route::{self, Route};
 use sallyport_policy::egress::{EgressMode, HostName};
-use std::io;
+use std::io::{self, Cursor};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Bytes that are read at a time while the handshake is watched.
@@ -53,6 +53,13 @@ impl Opening {
         };
         let (sent, surplus) = reader.into_bytes();
         Self { hello, sent, surplus }
+    }
+
+    /// The client as if nothing had been read from it yet.
+    pub fn replayed(self, client: TcpStream) -> impl AsyncRead + AsyncWrite + Unpin + Send {
+        let (read, write) = client.into_split();
+        let taken = Cursor::new([self.sent, self.surplus].concat());
+        tokio::io::join(taken.chain(read), write)
     }
 }
 

@@ -12,6 +12,7 @@ pub fn all() -> Vec<File> {
         ("config/samples/python.yaml", PYTHON),
         ("config/samples/stateless.yaml", STATELESS),
         ("config/samples/hosts.yaml", HOSTS),
+        ("config/samples/injected.yaml", INJECTED),
         ("config/samples/api-keys.yaml", API_KEYS),
         ("config/samples/oauth.yaml", OAUTH),
         ("config/samples/stdio.yaml", STDIO),
@@ -122,6 +123,44 @@ spec:
       - host: \"*.githubusercontent.com\"
     # Audit would let every public host through and record which: kubectl mcpe egress suggest reads the records.
     mode: Enforce
+";
+
+const INJECTED: &str = "
+# A server that uses a token which it never holds: the egress gateway ends TLS for this one host, adds the token to every
+# request, and speaks TLS with the host. The gateway leads the server there whether it heeds HTTPS_PROXY or not.
+apiVersion: sallyport.dev/v1alpha1
+kind: McpEndpoint
+metadata:
+  name: issues
+  namespace: team-a
+spec:
+  server:
+    image: registry.example/mcp/issues@sha256:7777777777777777777777777777777777777777777777777777777777777777
+    transport:
+      http:
+        port: 3001
+  credentials:
+    - name: github
+      from:
+        sealedSecret:
+          name: github-token
+  access:
+    from:
+      - namespace:
+          matchLabels:
+            team: agents
+  egress:
+    allow:
+      - host: api.github.com
+        # For servers that ignore HTTPS_PROXY: /etc/hosts leads the name to the gateway. One name, no wildcard.
+        transparent: true
+        inject:
+          credential: github
+          # Key of the Secret.
+          key: token
+          # Both are what they would be anyway.
+          header: Authorization
+          prefix: \"Bearer \"
 ";
 
 const CREDENTIALS: &str = "

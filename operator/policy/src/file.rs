@@ -2,6 +2,7 @@
 
 use crate::authorization::Authorization;
 use crate::enforcement::{Enforcement, EnforcementMode};
+use crate::signer::SignerPolicy;
 use crate::tools::ToolPolicy;
 use crate::{AuditPolicy, Authentication, Confirmation, ConfirmedTools, Limits, Sealing, Tls, Upstream};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ pub struct PolicyFile {
     pub audit: AuditPolicy,
     /// What the pod must be refused.
     pub enforcement: Enforcement,
+    /// What the signer is told. Absent when no credential is injected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SignerPolicy>,
 }
 
 /// Which endpoint a sidecar stands in front of.
@@ -146,6 +150,7 @@ impl PolicyFile {
                 wait_seconds: 30,
                 canaries: vec![],
             },
+            signer: None,
         }
     }
 

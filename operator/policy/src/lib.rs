@@ -16,6 +16,7 @@ mod limits;
 mod network;
 mod principal;
 mod sealing;
+pub mod signer;
 pub mod tools;
 mod upstream;
 

@@ -1,7 +1,7 @@
 //! The containers of a server's pod, the guard, the audit sidecar and the server, and what every container has.
 
 use crate::{
-    Amounts, ValidatedEndpoint, bridge, config, gateway,
+    Amounts, ValidatedEndpoint, bridge, config, gateway, injection,
     keys::{Bundle, Key},
 };
 use k8s_openapi::{
@@ -11,7 +11,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT};
+use sallyport_api::v1alpha1::{SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, SIGNER_PORT};
 use sallyport_policy::{FILE_NAME, MOUNT_PATH};
 
 /// Name of the server container.
@@ -22,6 +22,8 @@ pub const GUARD: &str = "guard";
 pub const SIDECAR: &str = "audit";
 /// Name of the port that carries MCP.
 pub(crate) const MCP_PORT_NAME: &str = "mcp";
+/// Name of the port on which an egress gateway takes TLS without a proxy request.
+pub(crate) const TLS_PORT_NAME: &str = "tls";
 /// Name of the port on which an egress gateway takes proxy requests.
 pub(crate) const PROXY_PORT_NAME: &str = "proxy";
 /// User and group of the server container; also the group that may read the credentials.
@@ -68,6 +70,9 @@ pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
 
 /// The audit sidecar: starts before the server, stops after it.
 pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
+    let signer = injection::is_used(endpoint).then(|| port("signer", SIGNER_PORT));
+    let ports = [port(MCP_PORT_NAME, SIDECAR_PORT), port("admin", SIDECAR_ADMIN_PORT)];
+    let peers = endpoint.has_peers().then(|| port("peers", SIDECAR_PEER_PORT));
     Container {
         name: SIDECAR.to_owned(),
         image: Some(endpoint.settings.sidecar_image.clone()),
@@ -79,12 +84,7 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
         ]),
         env: endpoint.has_peers().then(|| vec![own_address()]),
         restart_policy: Some("Always".to_owned()),
-        ports: Some(
-            [port(MCP_PORT_NAME, SIDECAR_PORT), port("admin", SIDECAR_ADMIN_PORT)]
-                .into_iter()
-                .chain(endpoint.has_peers().then(|| port("peers", SIDECAR_PEER_PORT)))
-                .collect(),
-        ),
+        ports: Some(ports.into_iter().chain(peers).chain(signer).collect()),
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
@@ -105,6 +105,7 @@ fn sidecar_mounts(endpoint: &ValidatedEndpoint) -> Vec<VolumeMount> {
         .chain(bridge::sidecar_mount(endpoint))
         .chain(endpoint.keys.iter().map(Key::mount))
         .chain(endpoint.bundles.iter().map(Bundle::mount))
+        .chain(injection::sidecar_mounts(endpoint))
         .collect()
 }
 
@@ -139,15 +140,19 @@ pub(crate) fn server(endpoint: &ValidatedEndpoint) -> Container {
         .map(crate::writable::WritableDir::mount)
         .chain(bridge::server_mounts(endpoint))
         .chain(credentials)
+        .chain(injection::server_mount(endpoint))
         .collect();
     let (command, args) = match bridge::command(endpoint) {
         Some(command) => (command, vec![]),
         None => (server.command.clone(), server.args.clone()),
     };
-    let proxy = gateway::proxy_env(endpoint);
-    let proxy = proxy.iter().map(|(name, value)| literal(name, value));
+    let leading: Vec<_> = gateway::proxy_env(endpoint)
+        .into_iter()
+        .chain(injection::trust_env(endpoint))
+        .collect();
+    let leading = leading.iter().map(|(name, value)| literal(name, value));
     let own = server.env.iter().map(|(name, value)| literal(name, value));
-    let env: Vec<_> = proxy.chain(own).collect();
+    let env: Vec<_> = leading.chain(own).collect();
     Container {
         name: SERVER.to_owned(),
         image: Some(server.image.clone()),

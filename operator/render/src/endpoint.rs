@@ -9,7 +9,7 @@ use sallyport_api::v1alpha1::{NetworkEnforcement, QuotaMode, SERVICE_PORT, SERVI
 use sallyport_policy::{
     AuditPolicy, Authentication, Confirmation, ConfirmedTools, Limits, Sealing, Tls,
     authorization::Authorization,
-    egress::{EgressHostRule, EgressMode},
+    egress::{EgressHostRule, EgressMode, HostName},
     tools::ToolPolicy,
 };
 use std::{
@@ -104,7 +104,7 @@ pub(crate) struct Calls {
     pub audit: AuditPolicy,
 }
 
-/// A credential that is mounted into the server container.
+/// A credential that is mounted into the server container, or into the gateway's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MountedCredential {
     pub name: String,
@@ -180,6 +180,19 @@ pub(crate) struct Gateway {
     pub address: Option<IpAddr>,
     /// Addresses of the Kubernetes API, which stay closed.
     pub api_servers: Vec<IpAddr>,
+    /// Hosts whose names lead to the gateway in the server's pod.
+    pub transparent: BTreeSet<HostName>,
+    /// What it adds to requests.
+    pub injected: Injected,
+}
+
+/// What an egress gateway needs to add credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Injected {
+    /// Credentials that the gateway alone mounts.
+    pub credentials: Vec<MountedCredential>,
+    /// ConfigMaps with authorities that vouch for hosts.
+    pub authorities: BTreeSet<String>,
 }
 
 impl ValidatedEndpoint {

@@ -5,10 +5,11 @@ use crate::{
     endpoint::{Destination, Origin, Rule},
     gateway,
     metadata::Part,
+    transparent,
     validate::is_never_open,
 };
 use sallyport_api::v1alpha1::GATEWAY_PORT;
-use sallyport_policy::egress::{Decision, EgressMode, HostDenial, HostName, ParseHostError};
+use sallyport_policy::egress::{Decision, EgressHostRule, EgressMode, HostDenial, HostName, ParseHostError};
 use std::{fmt, net::IpAddr, str::FromStr};
 
 /// Port of a destination that names none.
@@ -121,7 +122,7 @@ fn by_name(endpoint: &ValidatedEndpoint, host: &HostName, port: u16) -> Explanat
                 Some(origin) => format!("{origin} allows {rule}"),
                 None => format!("{rule} is allowed"),
             },
-            how: through_gateway(endpoint, host, port),
+            how: through_gateway(endpoint, host, port) + &injected(rule),
         },
         Decision::Denied(denial) => {
             let why = match denial {
@@ -143,9 +144,24 @@ fn by_name(endpoint: &ValidatedEndpoint, host: &HostName, port: u16) -> Explanat
 
 fn through_gateway(endpoint: &ValidatedEndpoint, host: &HostName, port: u16) -> String {
     let service = Part::Gateway.name(endpoint);
+    let by_name = if transparent::leads(endpoint, host, port) {
+        format!(", or /etc/hosts -> Service {service}:{port}, by TLS server name")
+    } else {
+        String::new()
+    };
     format!(
-        "server -> HTTPS_PROXY -> Service {service}:{GATEWAY_PORT} -> egress gateway, which resolves the name and dials {host}:{port}"
+        "server -> HTTPS_PROXY -> Service {service}:{GATEWAY_PORT}{by_name} -> egress gateway, which resolves the name and dials {host}:{port}"
     )
+}
+
+/// What happens on the way, if TLS is ended there.
+fn injected(rule: &EgressHostRule) -> String {
+    rule.inject.as_ref().map_or_else(String::new, |injection| {
+        format!(
+            "; it ends TLS and adds {} from {}, which the server does not have",
+            injection.header, injection.file
+        )
+    })
 }
 
 fn by_address(endpoint: &ValidatedEndpoint, address: IpAddr, port: u16) -> Explanation {

@@ -3,7 +3,9 @@
 use crate::{
     Network, ValidatedEndpoint, cidr,
     endpoint::{Destination, Peer},
+    injection,
     metadata::{self, Part},
+    transparent,
 };
 use k8s_openapi::{
     api::networking::v1::{
@@ -17,7 +19,7 @@ use k8s_openapi::{
 };
 use sallyport_api::{
     labels,
-    v1alpha1::{GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT},
+    v1alpha1::{GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, SIGNER_PORT},
 };
 use sallyport_policy::egress::{self, EgressFile};
 use std::collections::BTreeMap;
@@ -39,7 +41,8 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
         .into_iter()
         .chain(operator(endpoint))
         .chain(opened(&endpoint.scrapers, SIDECAR_ADMIN_PORT))
-        .chain(from_peers);
+        .chain(from_peers)
+        .chain(injection::is_used(endpoint).then(|| to_signer(endpoint)));
     let egress = gateway(endpoint)
         .into_iter()
         .chain(to_peers)
@@ -53,8 +56,9 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
 pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) -> NetworkPolicy {
     let from_server = NetworkPolicyIngressRule {
         from: Some(vec![pods_of(endpoint, Part::Server)]),
-        ports: Some(vec![tcp(GATEWAY_PORT)]),
+        ports: Some(gateway_ports(endpoint).into_iter().map(tcp).collect()),
     };
+    let signer = injection::is_used(endpoint).then(|| to(vec![pods_of(endpoint, Part::Server)], &[SIGNER_PORT]));
     let ports: Vec<_> = crate::gateway::dialled_ports(file).into_iter().collect();
     let private = crate::gateway::dialled_networks(endpoint, file);
     let private = private
@@ -62,7 +66,8 @@ pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) ->
         .map(|(network, except, ports)| to(vec![block(network, except)], &ports));
     let egress = std::iter::once(name_servers())
         .chain((!ports.is_empty()).then(|| to(public(file), &ports)))
-        .chain(private);
+        .chain(private)
+        .chain(signer);
     policy_of(endpoint, Part::Gateway, vec![from_server], egress.collect())
 }
 
@@ -139,7 +144,22 @@ fn operator(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyIngressRule> {
 /// The endpoint's own gateway, and nobody else's.
 fn gateway(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyEgressRule> {
     endpoint.gateway.as_ref()?;
-    Some(to(vec![pods_of(endpoint, Part::Gateway)], &[GATEWAY_PORT]))
+    Some(to(vec![pods_of(endpoint, Part::Gateway)], &gateway_ports(endpoint)))
+}
+
+/// Ports on which the gateway takes what servers send.
+fn gateway_ports(endpoint: &ValidatedEndpoint) -> Vec<u16> {
+    std::iter::once(GATEWAY_PORT)
+        .chain(transparent::port(endpoint))
+        .collect()
+}
+
+/// The endpoint's own gateway, which asks for certificates.
+fn to_signer(endpoint: &ValidatedEndpoint) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule {
+        from: Some(vec![pods_of(endpoint, Part::Gateway)]),
+        ports: Some(vec![tcp(SIGNER_PORT)]),
+    }
 }
 
 /// The cluster's name servers, by label and not by port alone: any host can listen on 53.

@@ -4,9 +4,9 @@ use crate::{
     Amounts, Footprint, Network, ValidatedEndpoint, config,
     containers::{self, Every, Failures},
     endpoint::{Destination, Gateway, Origin},
-    fences, identity,
+    fences, identity, injection,
     metadata::Part,
-    workload,
+    transparent, workload,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -36,6 +36,13 @@ const AMOUNTS: Amounts = Amounts {
     cpu_milli: 100,
     memory_bytes: 128 << 20,
     ephemeral_storage_bytes: 64 << 20,
+};
+
+/// What it may use besides if it ends TLS: a connection then takes some 100 KiB, and two handshakes.
+const INJECTING: Amounts = Amounts {
+    cpu_milli: 100,
+    memory_bytes: 128 << 20,
+    ephemeral_storage_bytes: 0,
 };
 
 /// Ports that are open in `Audit` mode, besides those that the rules name.
@@ -91,7 +98,7 @@ pub(crate) fn children(endpoint: &ValidatedEndpoint) -> Option<GatewayChildren> 
             Part::Gateway,
             replicas(endpoint),
             workload::annotations(CONTAINER, &text),
-            pod_spec(endpoint),
+            pod_spec(endpoint, gateway, &file),
         ),
     })
 }
@@ -109,7 +116,15 @@ pub(crate) fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
     let pods = i64::from(replicas(endpoint) + workload::MAX_SURGE);
     Footprint {
         pods,
-        amounts: AMOUNTS * pods,
+        amounts: amounts(endpoint) * pods,
+    }
+}
+
+fn amounts(endpoint: &ValidatedEndpoint) -> Amounts {
+    if injection::is_used(endpoint) {
+        AMOUNTS + INJECTING
+    } else {
+        AMOUNTS
     }
 }
 
@@ -185,7 +200,7 @@ fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
         listen: EgressListen {
             port: GATEWAY_PORT,
             admin_port: GATEWAY_ADMIN_PORT,
-            transparent_port: None,
+            transparent_port: transparent::port(endpoint),
         },
         mode: gateway.mode,
         rules: rules(endpoint),
@@ -195,6 +210,7 @@ fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
         },
         resolver: ResolverPolicy::default(),
         limits: EgressLimits::default(),
+        signer_port: injection::signer_port(endpoint),
     }
 }
 
@@ -243,36 +259,45 @@ pub(crate) fn dialled_networks<'a>(
         .collect()
 }
 
-fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
+fn pod_spec(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile) -> PodSpec {
+    let policy = config::volume(endpoint, Part::Gateway);
+    let injected = injection::gateway_volumes(&gateway.injected);
     PodSpec {
         // The gateway resolves names, by the cluster's name servers; the server's pods have none.
         dns_policy: Some("ClusterFirst".to_owned()),
-        containers: vec![container(endpoint)],
-        volumes: Some(vec![config::volume(endpoint, Part::Gateway)]),
+        containers: vec![container(endpoint, gateway, file)],
+        volumes: Some(std::iter::once(policy).chain(injected).collect()),
         ..workload::hardened_pod(endpoint, Part::Gateway, GATEWAY_ID)
     }
 }
 
-fn container(endpoint: &ValidatedEndpoint) -> Container {
+fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile) -> Container {
+    let bound = file
+        .injections()
+        .map(|injections| ["--injections".to_owned(), injections]);
+    let arguments = [
+        "run".to_owned(),
+        "--policy".to_owned(),
+        format!("{MOUNT_PATH}/{FILE_NAME}"),
+    ];
+    let injected = injection::gateway_mounts(&gateway.injected);
+    let tls = transparent::port(endpoint).map(|port| containers::port(containers::TLS_PORT_NAME, port));
+    let ports = [
+        containers::port(containers::PROXY_PORT_NAME, GATEWAY_PORT),
+        containers::port("admin", GATEWAY_ADMIN_PORT),
+    ];
     Container {
         name: CONTAINER.to_owned(),
         image: Some(endpoint.settings.egress_image.clone()),
         command: Some(vec!["/sallyport-egress".to_owned()]),
-        args: Some(vec![
-            "run".to_owned(),
-            "--policy".to_owned(),
-            format!("{MOUNT_PATH}/{FILE_NAME}"),
-        ]),
-        ports: Some(vec![
-            containers::port(containers::PROXY_PORT_NAME, GATEWAY_PORT),
-            containers::port("admin", GATEWAY_ADMIN_PORT),
-        ]),
+        args: Some(arguments.into_iter().chain(bound.into_iter().flatten()).collect()),
+        ports: Some(ports.into_iter().chain(tls).collect()),
         startup_probe: Some(containers::probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(containers::probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(containers::probe("/readyz", Every::Seconds(5), Failures(2))),
         lifecycle: Some(containers::stop_delay()),
-        volume_mounts: Some(vec![config::mount()]),
-        resources: Some(AMOUNTS.requirements()),
+        volume_mounts: Some(std::iter::once(config::mount()).chain(injected).collect()),
+        resources: Some(amounts(endpoint).requirements()),
         ..containers::hardened(GATEWAY_ID)
     }
 }

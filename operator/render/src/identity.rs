@@ -3,6 +3,7 @@
 use crate::{
     ValidatedEndpoint, containers,
     metadata::{self, Part},
+    transparent,
 };
 use k8s_openapi::{
     api::{
@@ -27,19 +28,24 @@ pub(crate) fn service(endpoint: &ValidatedEndpoint, part: Part) -> Service {
         Part::Server => (containers::MCP_PORT_NAME, endpoint.service_port(), SIDECAR_PORT),
         Part::Gateway => (containers::PROXY_PORT_NAME, GATEWAY_PORT, GATEWAY_PORT),
     };
+    let more = match part {
+        Part::Server => None,
+        Part::Gateway => transparent::service_port(endpoint),
+    };
+    let main = ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(number),
+        target_port: Some(IntOrString::Int(i32::from(target))),
+        // Server-side apply merges ports by number and protocol, so the default must be written.
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    };
     Service {
         metadata: metadata::of_child(endpoint, part),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(metadata::selector_labels(endpoint, part)),
-            ports: Some(vec![ServicePort {
-                name: Some(name.to_owned()),
-                port: i32::from(number),
-                target_port: Some(IntOrString::Int(i32::from(target))),
-                // Server-side apply merges ports by number and protocol, so the default must be written.
-                protocol: Some("TCP".to_owned()),
-                ..ServicePort::default()
-            }]),
+            ports: Some(std::iter::once(main).chain(more).collect()),
             ..ServiceSpec::default()
         }),
         ..Service::default()

@@ -1,6 +1,6 @@
 //! The policy file that the audit sidecar reads.
 
-use crate::{ValidatedEndpoint, endpoint::ServerTransport, gateway, syntax};
+use crate::{ValidatedEndpoint, endpoint::ServerTransport, gateway, injection, syntax};
 use sallyport_api::v1alpha1::{NetworkEnforcement, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT};
 use sallyport_policy::{
     Authentication, EndpointIdentity, Listen, PolicyFile, Sealing, Upstream,
@@ -34,6 +34,7 @@ pub(crate) fn policy_file(endpoint: &ValidatedEndpoint) -> PolicyFile {
         limits: calls.limits.clone(),
         audit: calls.audit.clone(),
         enforcement: enforcement(endpoint),
+        signer: injection::signer_policy(endpoint),
         ..PolicyFile::closed(identity, listen, upstream(endpoint))
     }
 }

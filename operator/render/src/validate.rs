@@ -8,6 +8,7 @@ mod callers;
 mod calls;
 mod egress;
 mod error;
+mod inject;
 mod server;
 
 pub(crate) use egress::is_never_open;
@@ -65,13 +66,22 @@ pub fn validate(
     let recording = calls::recording(&spec.audit, &forbidden)?;
     let (origins, external_host) = calls::outside(&spec.access)?;
     let targets = callers.targets.into_iter().chain(recording.target);
+    let credentials = credentials(&spec.credentials, &facts.credentials)?;
+    let (injected, credentials) = inject::split(&spec.egress, credentials)?;
+    let is_own = |name: &str| credentials.iter().any(|own| own.name == name);
+    let own: Vec<_> = spec
+        .credentials
+        .iter()
+        .filter(|known| is_own(&known.name))
+        .cloned()
+        .collect();
     Ok(ValidatedEndpoint {
         name: name(present(&endpoint.metadata.name, "metadata.name")?)?,
         namespace: present(&endpoint.metadata.namespace, "metadata.namespace")?,
         uid: present(&endpoint.metadata.uid, "metadata.uid")?,
         generation: endpoint.metadata.generation.unwrap_or_default(),
-        server: server::server(&spec.server, &spec.credentials)?,
-        credentials: credentials(&spec.credentials, &facts.credentials)?,
+        server: server::server(&spec.server, &own)?,
+        credentials,
         access: peers("access.from", &spec.access.from)?,
         scrapers: peers("access.scrapers", &spec.access.scrapers)?,
         origins,
@@ -94,7 +104,7 @@ pub fn validate(
         },
         keys: callers.keys,
         bundles: callers.bundles.into_iter().chain(recording.bundle).collect(),
-        gateway: egress::gateway(spec, facts),
+        gateway: egress::gateway(spec, facts, injected),
         egress: egress::rules(&spec.egress, &forbidden)?
             .into_iter()
             .chain(targets)

@@ -3,8 +3,10 @@
 use crate::{
     ValidatedEndpoint, bridge, config,
     containers::{self, SERVER, SERVER_ID},
+    injection,
     keys::{Bundle, Key},
     metadata::{self, Part},
+    transparent,
 };
 use k8s_openapi::{
     api::{
@@ -30,7 +32,7 @@ const TERMINATION_GRACE_SECONDS: i64 = 40;
 const PROGRESS_DEADLINE_SECONDS: i32 = 300;
 
 /// Owner may read, group may read: with a group of its own the kubelet makes it 0440 whatever is asked.
-const CREDENTIAL_MODE: i32 = 0o440;
+pub(crate) const CREDENTIAL_MODE: i32 = 0o440;
 
 /// The server's Deployment.
 pub(crate) fn deployment(endpoint: &ValidatedEndpoint, policy: &str) -> Deployment {
@@ -134,6 +136,7 @@ fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
         image_pull_secrets: image_pull_secrets(endpoint),
         dns_policy: Some(dns_policy.to_owned()),
         dns_config,
+        host_aliases: transparent::host_aliases(endpoint),
         init_containers: Some(
             [containers::guard(endpoint), containers::sidecar(endpoint)]
                 .into_iter()
@@ -191,6 +194,7 @@ fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
         .chain(credentials)
         .chain(endpoint.keys.iter().map(Key::volume))
         .chain(endpoint.bundles.iter().map(Bundle::volume))
+        .chain(injection::server_volumes(endpoint))
         .collect()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Sidecar`] wires it: connections (`listener`) bring requests into the `pipeline`, which decides, forwards to the
 //! `server` and leaves one `audit` record each. `admin` answers the kubelet, the operator and Prometheus. The `guard`
-//! runs before all of that, and goes on measuring beside it.
+//! runs before all of that, and goes on measuring beside it. Where the egress gateway adds credentials, the `signer` lets it
+//! end TLS.
 
 mod admin;
 mod audit;
@@ -16,6 +17,7 @@ mod reload;
 pub mod seal;
 mod server;
 mod sidecar;
+pub mod signer;
 pub mod wire;
 
 pub use sallyport_audit::journal::UnwrittenRecords;

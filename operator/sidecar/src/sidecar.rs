@@ -10,6 +10,7 @@ use crate::ports::{self, PortsError};
 use crate::reload::PolicyInForce;
 use crate::seal::{KeysError, Seal, SealError};
 use crate::server::{ServerTools, ServerWatch, Upstream};
+use crate::signer::{Signer, SignerError};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
@@ -30,6 +31,9 @@ const BACKLOG: usize = 256;
 
 /// Connections to the admin port at a time.
 const ADMIN_CONNECTIONS: usize = 64;
+
+/// Connections to the signer at a time.
+const SIGNER_CONNECTIONS: usize = 64;
 
 /// How long the last records may take to be written.
 const FLUSH_BOUND: Duration = Duration::from_secs(5);
@@ -73,6 +77,9 @@ pub enum StartError {
     /// No certificate.
     #[error("cannot serve TLS as the policy says")]
     Tls(#[from] FollowError<TlsError>),
+    /// The server cannot be told whom to trust.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// The server has no path.
     #[error("the policy's upstream path {path:?} is no URL path: it must begin with a slash")]
     Path {
@@ -107,6 +114,7 @@ pub struct Sidecar {
     tls: Option<TlsAcceptor>,
     traffic_address: SocketAddr,
     admin_address: SocketAddr,
+    signer: Option<(TcpListener, Signer)>,
     upstream: Upstream,
     seal: Arc<Seal>,
     confirmations: Arc<Confirmations>,
@@ -163,10 +171,16 @@ impl Sidecar {
         let confirmations = Arc::new(Confirmations::new(seal.clone(), &policy.endpoint, peer_address)?);
         let head_bound = Duration::from_secs(policy.limits.response_header_seconds);
         let (control, drain) = drain();
+        // The server starts only once this sidecar serves, and finds the certificates that it is to trust.
+        let signer = match &policy.signer {
+            Some(signer) => Some((listener::bind(signer.port).await?, Signer::start(signer)?)),
+            None => None,
+        };
         Ok(Self {
             traffic_address: traffic.local_addr().map_err(StartError::Address)?,
             admin_address: admin.local_addr().map_err(StartError::Address)?,
             upstream: Upstream::new(policy.upstream.address.clone(), head_bound),
+            signer,
             probe: Probe::new(&policy.enforcement, place.api_server),
             rules: Rules::new(policy, None)?,
             policy_file: None,
@@ -200,6 +214,12 @@ impl Sidecar {
     /// Where the admin port is served.
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Where gateways get certificates, if credentials are injected.
+    pub fn signer_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.signer.as_ref()?;
+        listener.local_addr().ok()
     }
 
     /// Serves until `stop`, then drains: no new connections, not ready, requests under way finish within the policy's
@@ -241,6 +261,9 @@ impl Sidecar {
             places: Places::default(),
             budget: Budget::default(),
         });
+        let signer = self
+            .signer
+            .map(|(listener, signer)| tokio::spawn(serve_signer(listener, signer)));
         let server = Server {
             listener: self.traffic,
             connections: connections(&policy),
@@ -255,7 +278,7 @@ impl Sidecar {
             tracing::info!("draining");
             self.control.advance(Phase::Draining);
         });
-        for task in [Some(keys), peers, Some(admin)].into_iter().flatten() {
+        for task in [Some(keys), peers, signer, Some(admin)].into_iter().flatten() {
             task.abort();
             // Its handles on the journal go with it; the writing thread ends when the last one is gone.
             let _ = task.await;
@@ -357,6 +380,26 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
         let handler = move |request, _| {
             let admin = admin.clone();
             async move { admin.handle(request).await }
+        };
+        listener::serve_http(stream, peer, handler, seen.clone())
+    };
+    server.run(serve, drain, &control, Duration::ZERO).await;
+}
+
+/// Serves the signer's port until aborted: requests that are drained may still call hosts.
+async fn serve_signer(listener: TcpListener, signer: Signer) {
+    let (control, drain) = drain();
+    let server = Server {
+        listener,
+        connections: SIGNER_CONNECTIONS,
+        gauge: Gauge::default(),
+    };
+    let seen = drain.clone();
+    let serve = move |stream, peer| {
+        let signer = signer.clone();
+        let handler = move |request, _| {
+            let signer = signer.clone();
+            async move { signer.handle(request).await }
         };
         listener::serve_http(stream, peer, handler, seen.clone())
     };

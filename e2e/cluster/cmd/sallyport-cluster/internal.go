@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +75,7 @@ func sinkCommand() *cobra.Command {
 				return fmt.Errorf("open the host's log: %w", err)
 			}
 			defer file.Close()
-			sink := outside.Sink{Host: h, Log: file}
+			sink := outside.Sink{Host: h, Log: file, AuthorityFile: strings.TrimSuffix(log, ".jsonl") + ".ca.pem"}
 			return sink.Serve(command.Context(), func() error { return announce(readySocket) })
 		},
 	}

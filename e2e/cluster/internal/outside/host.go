@@ -29,7 +29,9 @@ var (
 	// Router is the node's address towards every host.
 	Router    = netip.MustParseAddr("192.52.193.1")
 	firstHost = netip.MustParseAddr("192.52.193.10")
-	lastHost  = netip.MustParseAddr("192.52.193.254")
+	lastHost  = netip.MustParseAddr("192.52.193.253")
+	// Metadata is where clouds answer their machines' questions; a host there shows whether pods could ask them.
+	Metadata = netip.MustParseAddr("169.254.169.254")
 )
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$`)
@@ -56,8 +58,8 @@ func Place(h Host, others []Host) (Host, error) {
 		taken[other.IP] = "host " + other.Name
 	}
 	if h.IP.IsValid() {
-		if !network.Contains(h.IP) {
-			return Host{}, fmt.Errorf("address %s is not outside: use one in %s", h.IP, network)
+		if !network.Contains(h.IP) && h.IP != Metadata {
+			return Host{}, fmt.Errorf("address %s is not outside: use one in %s, or %s", h.IP, network, Metadata)
 		}
 		if owner, ok := taken[h.IP]; ok {
 			return Host{}, fmt.Errorf("address %s belongs to %s: use another, or none to get a free one", h.IP, owner)

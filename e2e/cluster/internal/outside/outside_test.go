@@ -3,11 +3,15 @@ package outside
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,10 +98,16 @@ func freePort(t *testing.T) uint16 {
 func serve(t *testing.T, h Host) *log {
 	t.Helper()
 	written := &log{}
+	serveSink(t, &Sink{Host: h, Log: written})
+	return written
+}
+
+func serveSink(t *testing.T, sink *Sink) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- (&Sink{Host: h, Log: written}).Serve(ctx, func() error { close(ready); return nil })
+		ended <- sink.Serve(ctx, func() error { close(ready); return nil })
 	}()
 	select {
 	case <-ready:
@@ -110,7 +120,6 @@ func serve(t *testing.T, h Host) *log {
 			t.Error(err)
 		}
 	})
-	return written
 }
 
 func address(port uint16) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))) }
@@ -152,6 +161,44 @@ func TestHTTPIsAnsweredAsHTTP(t *testing.T) {
 	if r := written.record(t); !strings.HasPrefix(r.Data, "POST /steal HTTP/1.1\r\n") || !strings.HasSuffix(r.Data, "secret") {
 		t.Errorf("written down: %+v", r)
 	}
+}
+
+func TestTLSIsAnsweredUnderTheHostsOwnNameAndWrittenDownInTheClear(t *testing.T) {
+	port := freePort(t)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	written := &log{}
+	serveSink(t, &Sink{Host: Host{Name: "a", TCP: []uint16{port}}, Log: written, AuthorityFile: authority})
+	trusted := x509.NewCertPool()
+	if pem, err := os.ReadFile(authority); err != nil || !trusted.AppendCertsFromPEM(pem) {
+		t.Fatalf("the authority's certificate: %v", err)
+	}
+	client := http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: trusted},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp4", address(port))
+		},
+	}}
+	if response, err := client.Get("https://b.outside.test/"); err == nil {
+		response.Body.Close()
+		t.Error("the certificate is taken for another name")
+	}
+	response, err := client.Get("https://a.outside.test/page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); string(body) != "ok from a\n" {
+		t.Errorf("answer %q", body)
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		written.mu.Lock()
+		text := written.text.String()
+		written.mu.Unlock()
+		if strings.Contains(text, "GET /page HTTP/1.1") && strings.Contains(text, `"tls":true`) {
+			return
+		}
+	}
+	t.Error("the request was not written down")
 }
 
 func TestADatagramIsAnsweredAndWrittenDown(t *testing.T) {

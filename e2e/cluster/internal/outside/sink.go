@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type Record struct {
 	Port  uint16    `json:"port"`
 	// Peer is the sender's address and port.
 	Peer string `json:"peer"`
+	// TLS says that the peer spoke TLS, which the host ended: Bytes and Data then speak of what was inside.
+	TLS bool `json:"tls,omitempty"`
 	// Bytes counts all that was sent; Data holds its first 4 KiB, with what is not UTF-8 replaced.
 	Bytes int    `json:"bytes"`
 	Data  string `json:"data"`
@@ -47,8 +50,12 @@ type Sink struct {
 	Host Host
 	// Log gets one Record a line.
 	Log io.Writer
+	// AuthorityFile gets the certificate, in PEM, of the authority that vouches for the host towards peers that speak
+	// TLS. None is written if it is empty.
+	AuthorityFile string
 
-	mu sync.Mutex
+	mu       sync.Mutex
+	identity identity
 }
 
 // Serve listens on all of the host's ports, in this process's network, and calls ready once all are open. It returns
@@ -56,6 +63,15 @@ type Sink struct {
 func (s *Sink) Serve(ctx context.Context, ready func() error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var err error
+	if s.identity, err = newIdentity(s.Host); err != nil {
+		return err
+	}
+	if s.AuthorityFile != "" {
+		if err := os.WriteFile(s.AuthorityFile, s.identity.authority, 0o644); err != nil {
+			return fmt.Errorf("write the authority's certificate: %w", err)
+		}
+	}
 	for _, port := range s.Host.TCP {
 		listener, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: int(port)})
 		if err != nil {
@@ -93,18 +109,40 @@ func (s *Sink) acceptTCP(listener *net.TCPListener, port uint16) error {
 		go func() {
 			defer connection.Close()
 			got := &recorder{from: connection}
-			s.answer(connection, got)
-			s.write(Record{
-				Time: time.Now().UTC(), Proto: "tcp", Port: port, Peer: connection.RemoteAddr().String(),
-				Bytes: got.bytes, Data: lossy(got.data),
-			})
+			record := Record{Proto: "tcp", Port: port, Peer: connection.RemoteAddr().String()}
+			outer := bufio.NewReader(got)
+			if start, _ := outer.Peek(1); len(start) == 1 && start[0] == handshakeRecord {
+				inside := tls.Server(&peeked{TCPConn: connection, reader: outer}, &tls.Config{Certificates: []tls.Certificate{s.identity.certificate}})
+				within := &recorder{from: inside}
+				s.answer(inside, bufio.NewReader(within))
+				// Says that nothing more comes, as a TLS peer expects it.
+				_ = inside.Close()
+				// A peer that refuses the certificate said nothing inside; what it sent is then what arrived.
+				if inside.ConnectionState().HandshakeComplete {
+					record.TLS, got = true, within
+				}
+			} else {
+				s.answer(connection, outer)
+			}
+			record.Time, record.Bytes, record.Data = time.Now().UTC(), got.bytes, lossy(got.data)
+			s.write(record)
 		}()
 	}
 }
 
+// handshakeRecord is the first byte of a TLS connection (RFC 8446 section 5.1).
+const handshakeRecord = 22
+
+// peeked is a connection of which some was read ahead.
+type peeked struct {
+	*net.TCPConn
+	reader *bufio.Reader
+}
+
+func (p *peeked) Read(b []byte) (int, error) { return p.reader.Read(b) }
+
 // answer speaks HTTP to a peer that does, and otherwise says its greeting once and listens until the peer has finished.
-func (s *Sink) answer(connection *net.TCPConn, got *recorder) {
-	reader := bufio.NewReader(got)
+func (s *Sink) answer(connection io.Writer, reader *bufio.Reader) {
 	if start, _ := reader.Peek(4); looksLikeHTTP(start) {
 		request, err := http.ReadRequest(reader)
 		if err != nil {
@@ -135,7 +173,7 @@ func looksLikeHTTP(start []byte) bool {
 
 // recorder keeps the beginning of what is read through it, and gives up when nothing comes for a while.
 type recorder struct {
-	from  *net.TCPConn
+	from  net.Conn
 	bytes int
 	data  []byte
 }

@@ -1,5 +1,6 @@
 //! What the server may reach.
 
+use super::CredentialInjection;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,11 @@ pub enum EgressMode {
     validation = Rule::new("[has(self.host), has(self.cidr), has(self.service)].filter(form, form).size() == 1").message("egress.allow[] needs exactly one of host, cidr and service, as in {host: api.example.com} or {cidr: 203.0.113.10/32, ports: [443]}"),
     validation = Rule::new("!has(self.cidr) || has(self.ports)").message("egress.allow[] with cidr needs ports, as in ports: [443]"),
     validation = Rule::new("!has(self.service) || !has(self.ports)").message("egress.allow[].ports belongs to host and cidr; for a service write service: {..., ports: [5432]}"),
+    validation = Rule::new("!has(self.transparent) || !self.transparent || has(self.host)").message("egress.allow[].transparent belongs to host; a server reaches networks and pods directly anyway"),
+    validation = Rule::new("!has(self.transparent) || !self.transparent || !has(self.host) || !self.host.startsWith('*')").message("egress.allow[] with transparent needs one name: a wildcard cannot be mapped to an address; write one rule with transparent for each name"),
+    validation = Rule::new("!has(self.transparent) || !self.transparent || !has(self.ports) || 443 in self.ports").message("egress.allow[] with transparent needs port 443, the only one that is led by TLS server name; add it to ports or leave ports out"),
+    validation = Rule::new("!has(self.inject) || (has(self.host) && !self.host.startsWith('*'))").message("egress.allow[].inject needs a host with one name: a credential goes to the host that is named and to no other; write one rule for each name"),
+    validation = Rule::new("!has(self.inject) || !has(self.ports) || !(80 in self.ports)").message("egress.allow[] with inject speaks TLS alone; remove port 80"),
     validation = Rule::new("!has(self.except) || has(self.cidr)").message("egress.allow[].except belongs to cidr"),
     validation = Rule::new("!has(self.cidr) || !has(self.except) || !isCIDR(self.cidr) || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength())").message("egress.allow[].except must lie inside cidr, as in cidr: 10.0.0.0/8 with except: [10.1.0.0/16]")
 )]
@@ -84,6 +90,13 @@ pub struct EgressRule {
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(p, !(p in [6443, 53, 853, 5353, 15070]))").message("egress ports 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove them"))]
     pub ports: Vec<i32>,
+    /// For a server that ignores HTTPS_PROXY: the pod's /etc/hosts leads the host's name to the egress gateway, which leads
+    /// TLS on port 443 by its server name. One name, no wildcard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transparent: bool,
+    /// A credential that the egress gateway adds to every request to the host, so that the server never holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<CredentialInjection>,
     /// Pods of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceDestination>,

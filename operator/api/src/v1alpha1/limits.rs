@@ -41,15 +41,15 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub connections: Option<i32>,
-    /// Requests of all callers that each pod works on at a time, event streams included. Default: 1024.
+    /// Requests of all callers that each pod works on at a time, event streams included. Default: 512.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_requests: Option<i32>,
-    /// Requests of one caller that each pod works on at a time, event streams not included. Default: 256.
+    /// Requests of one caller that each pod works on at a time, event streams not included. Default: 128.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_requests_per_principal: Option<i32>,
-    /// Event streams without an end of their own that one caller holds at a time in each pod. Default: 128.
+    /// Event streams without an end of their own that one caller holds at a time in each pod. Default: 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_streams_per_principal: Option<i32>,

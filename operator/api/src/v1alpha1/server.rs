@@ -65,7 +65,7 @@ pub struct Transport {
 pub struct HttpTransport {
     /// Port that the server listens on, on the loopback address or on all. No other pod can reach it.
     #[schemars(range(min = 1024, max = 65535))]
-    #[x_kube(validation = Rule::new("!(self in [15080, 15081, 15090])").message("ports 15080, 15081 and 15090 belong to the audit sidecar; let the server listen on another port"))]
+    #[x_kube(validation = Rule::new("!(self in [15080, 15081, 15090, 15091])").message("ports 15080, 15081, 15090 and 15091 belong to the audit sidecar; let the server listen on another port"))]
     pub port: u16,
     /// Path of the MCP endpoint, both inside and outside.
     #[serde(default = "mcp_path")]

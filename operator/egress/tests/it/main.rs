@@ -11,6 +11,7 @@ mod audit;
 mod checks;
 mod handshakes;
 mod http;
+mod inject;
 mod lifecycle;
 mod limits;
 mod properties;

@@ -1,6 +1,8 @@
 //! The decisions of the egress gateway: may this name and port be called, may this address be dialled.
 
-use super::{Address, AddressClass, DeniedNetworkKind, EgressFile, EgressHostRule, ForbiddenRange, HostName};
+use super::{
+    Address, AddressClass, DeniedNetworkKind, EgressFile, EgressHostRule, ForbiddenRange, HostName, Injection,
+};
 use std::net::IpAddr;
 
 /// Whether a host and port may be called.
@@ -87,6 +89,14 @@ impl EgressFile {
         best.map_or(Decision::Denied(denial), |rule| Decision::Allowed { rule })
     }
 
+    /// What is added to requests to `port` of `host`; nothing, if no rule allows it or the one that does says nothing.
+    pub fn injection(&self, host: &HostName, port: u16) -> Option<&Injection> {
+        match self.decide(host, port) {
+            Decision::Allowed { rule } => rule.inject.as_ref(),
+            Decision::Denied(_) => None,
+        }
+    }
+
     /// Whether an allowed host may have the address `ip`; the result is the address to dial.
     ///
     /// # Errors
@@ -127,6 +137,7 @@ mod tests {
         EgressHostRule {
             host: host.parse().unwrap(),
             ports: ports.iter().copied().collect(),
+            inject: None,
         }
     }
 

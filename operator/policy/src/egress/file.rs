@@ -1,10 +1,11 @@
 //! The egress file: one JSON document per endpoint that may call hosts by name.
 
-use super::HostPattern;
+use super::{HostPattern, Injection};
 use crate::{EndpointIdentity, Network};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
 /// Name of the file in the ConfigMap.
@@ -35,6 +36,10 @@ pub struct EgressFile {
     pub resolver: ResolverPolicy,
     /// Bounds on every connection.
     pub limits: EgressLimits,
+    /// Port of the signer in each of the server's pods, which certifies that the gateway may end TLS. Absent when no rule
+    /// injects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer_port: Option<u16>,
 }
 
 /// What the gateway listens on.
@@ -69,6 +74,10 @@ pub struct EgressHostRule {
     pub host: HostPattern,
     /// Which of their TCP ports.
     pub ports: BTreeSet<u16>,
+    /// The credential that is added to every request. TLS is then ended in the gateway, and nothing but TLS is spoken.
+    /// Absent: TLS passes through untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Injection>,
 }
 
 /// Which addresses an allowed host may have.
@@ -194,6 +203,9 @@ pub enum ParseError {
         /// What the file says.
         found: String,
     },
+    /// Credentials would go elsewhere than the pod was started for.
+    #[error("the egress file injects credentials otherwise than this gateway was started for: start another")]
+    Injections,
 }
 
 impl EgressFile {
@@ -209,6 +221,24 @@ impl EgressFile {
         } else {
             Err(ParseError::Schema { found: file.schema })
         }
+    }
+
+    /// Which credentials go where: SHA-256, in hexadecimal, over the rules that inject; `None` if none does.
+    ///
+    /// Whoever may edit the file may not thereby send a credential elsewhere: the gateway is started with what this must
+    /// be, in a pod template, and whoever may edit those may mount the Secret anyway.
+    pub fn injections(&self) -> Option<String> {
+        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.inject.is_some()).collect();
+        if rules.is_empty() {
+            return None;
+        }
+        // Every field serializes.
+        let text = serde_json::to_vec(&rules).unwrap_or_default();
+        Some(Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
     }
 
     /// The file's text, byte-equal for equal policies.
@@ -258,6 +288,7 @@ pub(super) mod tests {
             rules: vec![EgressHostRule {
                 host: "*.example.com".parse().unwrap(),
                 ports: [443, 8443].into(),
+                inject: None,
             }],
             addresses: EgressAddresses {
                 permitted: vec![PermittedNetwork {
@@ -271,6 +302,7 @@ pub(super) mod tests {
             },
             resolver: ResolverPolicy::default(),
             limits: EgressLimits::default(),
+            signer_port: None,
         }
     }
 
@@ -309,6 +341,35 @@ pub(super) mod tests {
             };
             assert!(error.to_string().contains(host), "{error}");
         }
+    }
+
+    #[test]
+    fn injections_are_known_by_host_ports_header_and_file_and_by_nothing_else() {
+        let mut injecting = file();
+        assert_eq!(injecting.injections(), None);
+        injecting.rules[0].inject = Some(crate::egress::Injection {
+            header: "Authorization".parse().unwrap(),
+            prefix: "Bearer ".parse().unwrap(),
+            file: "/a".into(),
+            authorities: None,
+        });
+        let known = injecting.injections().unwrap();
+        assert_eq!(known.len(), 64);
+        let changed = |change: &dyn Fn(&mut EgressFile)| {
+            let mut file = injecting.clone();
+            change(&mut file);
+            file.injections().unwrap()
+        };
+        assert_eq!(known, changed(&|file| file.mode = EgressMode::Audit));
+        assert_eq!(known, changed(&|file| file.rules.extend(self::file().rules)));
+        assert_ne!(
+            known,
+            changed(&|file| file.rules[0].host = "*.evil.test".parse().unwrap())
+        );
+        assert_ne!(known, changed(&|file| file.rules[0].ports = [8443].into()));
+        assert_ne!(known, changed(&|file| file.rules.push(file.rules[0].clone())));
+        let inject = |file: &mut EgressFile| file.rules[0].inject.as_mut().unwrap().file = "/b".into();
+        assert_ne!(known, changed(&inject));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod address;
 mod decision;
 mod file;
 mod host;
+mod injection;
 
 pub use address::{Address, AddressClass, ForbiddenRange, PUBLIC_IPV6, PrivateRange, not_public};
 pub use decision::{AddressDenial, Decision, HostDenial};
@@ -15,3 +16,4 @@ pub use file::{
     EgressMode, FILE_NAME, ParseError, PermittedNetwork, ResolverPolicy, SCHEMA,
 };
 pub use host::{HostName, HostPattern, ParseHostError};
+pub use injection::{CredentialHeader, CredentialPrefix, Injection, InjectionError};

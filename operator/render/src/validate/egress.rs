@@ -3,15 +3,15 @@
 use super::{ValidateError, label_map};
 use crate::{
     Facts, Network, cidr,
-    endpoint::{Destination, Gateway, Origin, Rule},
+    endpoint::{Destination, Gateway, Injected, Origin, Rule},
     syntax,
 };
 use sallyport_api::{
     McpEndpointSpec,
-    v1alpha1::{self as api, CANARY_PORT, Egress, EgressRule, ServiceDestination},
+    v1alpha1::{self as api, CANARY_PORT, CredentialInjection, Egress, EgressRule, ServiceDestination},
 };
-use sallyport_policy::egress::{EgressHostRule, EgressMode, HostPattern};
-use std::net::IpAddr;
+use sallyport_policy::egress::{EgressHostRule, EgressMode, HostName, HostPattern};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Networks that no server may reach, whatever its endpoint says: this host, link-local, multicast, reserved, the
 /// metadata services of the large clouds, and IPv6 forms that carry an IPv4 address past a rule.
@@ -48,6 +48,9 @@ pub(crate) fn is_never_open(address: IpAddr) -> bool {
 /// Port of a host whose rule names none.
 const HTTPS: u16 = 443;
 
+/// Port of plain HTTP.
+const HTTP: u16 = 80;
+
 /// Last labels of names that mean something of this cluster or of this host.
 const LOCAL_DOMAINS: &[&str] = &["svc", "local", "localhost", "arpa"];
 
@@ -76,7 +79,7 @@ pub(super) fn https_target(origin: &Origin, text: &str) -> Result<Destination, V
         field: origin.to_string(),
         url: text.to_owned(),
     })?;
-    host(origin, url.host, &[i32::from(url.port.unwrap_or(HTTPS))])
+    host(origin, url.host, &[i32::from(url.port.unwrap_or(HTTPS))], false, None)
 }
 
 /// The address of a URL, which the audit sidecar reaches directly: pods of the cluster, or an address outside of it.
@@ -103,7 +106,7 @@ pub(super) fn address_target(
     }
 }
 
-pub(super) fn gateway(spec: &McpEndpointSpec, facts: &Facts) -> Option<Gateway> {
+pub(super) fn gateway(spec: &McpEndpointSpec, facts: &Facts, injected: Injected) -> Option<Gateway> {
     let mode = match spec.egress.mode {
         api::EgressMode::Enforce => EgressMode::Enforce,
         api::EgressMode::Audit => EgressMode::Audit,
@@ -112,7 +115,15 @@ pub(super) fn gateway(spec: &McpEndpointSpec, facts: &Facts) -> Option<Gateway> 
         mode,
         address: facts.gateway_address,
         api_servers: facts.api_servers.clone(),
+        transparent: transparent(&spec.egress),
+        injected,
     })
+}
+
+/// Hosts whose names are to lead to the gateway; `rules` has refused those that cannot.
+fn transparent(egress: &Egress) -> BTreeSet<HostName> {
+    let rules = egress.allow.iter().filter(|rule| rule.transparent);
+    rules.filter_map(|rule| rule.host.as_ref()?.parse().ok()).collect()
 }
 
 fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Result<Destination, ValidateError> {
@@ -123,13 +134,17 @@ fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Res
             except,
             ports,
             service: None,
-        } if except.is_empty() => host(origin, pattern, ports),
+            transparent,
+            inject,
+        } if except.is_empty() => host(origin, pattern, ports, *transparent, inject.as_ref()),
         EgressRule {
             host: None,
             cidr: Some(cidr),
             except,
             ports,
             service: None,
+            transparent: false,
+            inject: None,
         } => network(origin, cidr, except, ports, forbidden),
         EgressRule {
             host: None,
@@ -137,6 +152,8 @@ fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Res
             except,
             ports,
             service: Some(destination),
+            transparent: false,
+            inject: None,
         } if except.is_empty() && ports.is_empty() => service(origin, destination),
         _ => Err(ValidateError::EgressForm {
             rule: origin.to_string(),
@@ -144,7 +161,13 @@ fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Res
     }
 }
 
-fn host(origin: &Origin, text: &str, ports: &[i32]) -> Result<Destination, ValidateError> {
+fn host(
+    origin: &Origin,
+    text: &str,
+    ports: &[i32],
+    transparent: bool,
+    inject: Option<&CredentialInjection>,
+) -> Result<Destination, ValidateError> {
     let host: HostPattern = text.parse().map_err(|source| ValidateError::EgressHost {
         rule: origin.to_string(),
         source,
@@ -169,9 +192,22 @@ fn host(origin: &Origin, text: &str, ports: &[i32]) -> Result<Destination, Valid
     } else {
         open_ports(origin, ports)?
     };
+    if transparent && (matches!(host, HostPattern::Below(_)) || !ports.contains(&HTTPS)) {
+        return Err(ValidateError::EgressTransparent {
+            rule: origin.to_string(),
+        });
+    }
+    if inject.is_some() && (matches!(host, HostPattern::Below(_)) || ports.contains(&HTTP)) {
+        return Err(ValidateError::EgressInjectHost {
+            rule: origin.to_string(),
+        });
+    }
     Ok(Destination::Host(EgressHostRule {
         host,
         ports: ports.into_iter().collect(),
+        inject: inject
+            .map(|inject| super::inject::injection(origin, inject))
+            .transpose()?,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::ParseNetworkError;
 use sallyport_api::quantity;
-use sallyport_policy::egress::ParseHostError;
+use sallyport_policy::egress::{InjectionError, ParseHostError};
 
 /// Why an endpoint cannot be rendered. Each message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum ValidateError {
     },
     /// The port is privileged or the sidecar's.
     #[error(
-        "server.transport.http.port {port} must be 1024 or above and not 15080, 15081 or 15090, which belong to the audit sidecar"
+        "server.transport.http.port {port} must be 1024 or above and not 15080, 15081, 15090 or 15091, which belong to the audit sidecar"
     )]
     Port {
         /// The port.
@@ -261,6 +261,64 @@ pub enum ValidateError {
     EgressForm {
         /// Which field opens it.
         rule: String,
+    },
+    /// A host whose name cannot lead to the gateway.
+    #[error(
+        "{rule} with transparent needs a host with one name and port 443: a wildcard cannot be mapped to an address, and only TLS on port 443 is led by server name; write one rule with transparent for each name"
+    )]
+    EgressTransparent {
+        /// Which field opens it.
+        rule: String,
+    },
+    /// A host to which no credential can be added.
+    #[error(
+        "{rule}.inject needs a host with one name, without port 80: a credential goes to the host that is named, in TLS, and to no other; write one rule for each name"
+    )]
+    EgressInjectHost {
+        /// Which field opens it.
+        rule: String,
+    },
+    /// A host that is named twice, and to which a credential is added.
+    #[error("{rule} names {host} again, to which another rule adds a credential: write one rule for it")]
+    EgressInjectTwice {
+        /// Which field opens it.
+        rule: String,
+        /// The host.
+        host: String,
+    },
+    /// A header that cannot carry a credential.
+    #[error("{rule}.inject: {source}")]
+    EgressInject {
+        /// Which field opens it.
+        rule: String,
+        /// What is wrong with it.
+        source: InjectionError,
+    },
+    /// A key that is no file's name.
+    #[error("{rule}.inject: {key:?} is not a key: letters, digits, '-', '_' and '.', as in token")]
+    EgressInjectKey {
+        /// Which field opens it.
+        rule: String,
+        /// The key.
+        key: String,
+    },
+    /// A credential that the endpoint does not have.
+    #[error("{rule}.inject.credential {name:?} must be the name of a credential under spec.credentials")]
+    EgressInjectCredential {
+        /// Which field opens it.
+        rule: String,
+        /// The name.
+        name: String,
+    },
+    /// The name of a ConfigMap is not one.
+    #[error(
+        "{rule}.inject.authorities.configMap {name:?}: the name of a ConfigMap is a-z, 0-9, '-' and '.', as in company-authorities"
+    )]
+    EgressInjectAuthorities {
+        /// Which field opens it.
+        rule: String,
+        /// The name.
+        name: String,
     },
     /// A destination has no ports.
     #[error("{rule} needs ports, as in ports: [443]")]

@@ -11,8 +11,8 @@ use crate::{
 use sallyport_api::{
     quantity::Amount,
     v1alpha1::{
-        self as api, Credential, Resources, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, StdioTransport,
-        Writable, WritablePath, WritablePreset,
+        self as api, Credential, Resources, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, SIGNER_PORT,
+        StdioTransport, Writable, WritablePath, WritablePreset,
     },
 };
 use std::collections::BTreeSet;
@@ -101,7 +101,9 @@ pub(super) fn server(server: &api::Server, credentials: &[Credential]) -> Result
 fn transport(server: &api::Server, credentials: &[Credential]) -> Result<(ServerTransport, String), ValidateError> {
     let (transport, path) = match (&server.transport.http, &server.transport.stdio) {
         (Some(http), None) => {
-            if http.port < 1024 || [SIDECAR_PORT, SIDECAR_PEER_PORT, SIDECAR_ADMIN_PORT].contains(&http.port) {
+            if http.port < 1024
+                || [SIDECAR_PORT, SIDECAR_PEER_PORT, SIDECAR_ADMIN_PORT, SIGNER_PORT].contains(&http.port)
+            {
                 return Err(ValidateError::Port { port: http.port });
             }
             (ServerTransport::Http { port: http.port }, &http.path)

@@ -48,6 +48,18 @@ fn hosts_are_reached_through_a_gateway_that_only_the_endpoints_pods_reach() {
 }
 
 #[test]
+fn names_lead_to_the_gateway_for_servers_that_heed_no_proxy() {
+    holds("transparent", &facts());
+}
+
+#[test]
+fn a_credential_that_is_injected_is_the_gateways_alone_and_the_server_trusts_its_pods_signer() {
+    let mut facts = facts();
+    facts.credentials.insert("github".into(), synced("0123456789abcdef"));
+    holds("inject", &facts);
+}
+
+#[test]
 fn a_platform_may_let_an_endpoint_resolve_names_and_learn_its_hosts() {
     let class = serde_json::from_value(serde_json::json!({"egress": {"allowClusterDns": true}})).unwrap();
     let facts = Facts {

@@ -267,6 +267,31 @@ fn a_gateways_pod_passes_every_check_but_those_of_servers() {
 }
 
 #[test]
+fn adding_credentials_costs_no_check_and_leading_names_one() {
+    let mut endpoint = minimal();
+    endpoint["spec"]["credentials"] = json!([{"name": "a", "from": {"secret": {"name": "a"}}}]);
+    let inject = json!({"credential": "a", "key": "token", "authorities": {"configMap": {"name": "b"}}});
+    for (transparent, expected) in [(false, vec![]), (true, vec!["no-host-aliases"])] {
+        let rule = json!({"host": "api.example.com", "transparent": transparent, "inject": inject});
+        endpoint["spec"]["egress"] = json!({"allow": [rule]});
+        let endpoint = validate(&super::common::endpoint(endpoint.clone()), &settings(), &facts()).unwrap();
+        let children = render(&endpoint);
+        let server = children.deployment.spec.unwrap().template.spec.unwrap();
+        assert_eq!(deviating(&serde_json::to_value(server).unwrap()), expected);
+        let gateway = children
+            .gateway
+            .unwrap()
+            .deployment
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap();
+        assert_eq!(hardening::judge_gateway(&gateway).deviations, Vec::<String>::new());
+    }
+}
+
+#[test]
 fn every_check_bites_alone() {
     for (id, pointer, value) in spoilers() {
         let spoilt = spoilt(pointer, value);

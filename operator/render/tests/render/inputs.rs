@@ -57,6 +57,7 @@ fn spec() -> impl Strategy<Value = Value> {
                 .into_iter()
                 .map(|(name, sealed)| credential(&name, sealed))
                 .collect();
+            let egress = with_credential(egress, &credentials);
             let mut spec = json!({
                 "credentials": credentials,
                 "access": {"from": peers, "scrapers": peers},
@@ -150,6 +151,28 @@ fn callers() -> impl Strategy<Value = Callers> {
         })
 }
 
+/// Rules that ask for a credential get the last of several, if they may have one; the first is the server's.
+fn with_credential(rules: Vec<Value>, credentials: &[Value]) -> Vec<Value> {
+    let names: Vec<_> = rules.iter().map(|rule| rule["host"].clone()).collect();
+    let is_free = |rule: &Value| {
+        let exact = rule["host"].as_str().is_some_and(|host| !host.starts_with('*'));
+        let plain = rule["ports"].as_array().is_some_and(|ports| ports.contains(&json!(80)));
+        exact && !plain && names.iter().filter(|name| **name == rule["host"]).count() == 1
+    };
+    let rules = rules.into_iter().map(|mut rule| {
+        let asks = rule.as_object_mut().and_then(|rule| rule.remove("asks")) == Some(json!(true));
+        if let Some(credential) = credentials.last()
+            && credentials.len() > 1
+            && asks
+            && is_free(&rule)
+        {
+            rule["inject"] = json!({"credential": credential["name"], "key": "token"});
+        }
+        rule
+    });
+    rules.collect()
+}
+
 fn credential(name: &str, sealed: bool) -> Value {
     let source = if sealed { "sealedSecret" } else { "secret" };
     json!({"name": name, "from": {source: {"name": format!("{name}-token")}}})
@@ -164,7 +187,7 @@ fn server() -> impl Strategy<Value = Value> {
     ];
     let paths = collection::btree_map("/(data|srv|opt|home|app)(/[a-z.]{3,8})?", 1..=65536_i64, 0..4);
     let env = collection::btree_map("[A-Z]{1,8}|HOME|TMPDIR|XDG_CACHE_HOME", "[ -~]{0,20}", 0..5);
-    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15090].contains(port));
+    let port = (1024_u16..=65535).prop_filter("the sidecar's", |port| ![15080, 15081, 15090, 15091].contains(port));
     let texts = || collection::vec("[ -~]{1,12}", 0..3);
     let amounts = (10..=64_000_i64, 16..=4096_i64, 16..=4096_i64);
     (presets, paths, env, port, texts(), texts(), amounts).prop_map(
@@ -237,12 +260,16 @@ fn host() -> impl Strategy<Value = Value> {
     (
         "(\\*\\.)?[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\\.[a-z]{4,8}",
         proptest::option::of(ports()),
+        any::<bool>(),
+        any::<bool>(),
     )
-        .prop_filter_map("a name of this cluster", |(host, ports)| {
+        .prop_filter_map("a name of this cluster", |(host, ports, transparent, asks)| {
             let local = [".local", ".localhost", ".arpa"]
                 .iter()
                 .any(|last| host.ends_with(last));
-            let mut rule = json!({"host": host});
+            let mapped =
+                transparent && !host.starts_with('*') && ports.as_ref().is_none_or(|ports| ports.contains(&443));
+            let mut rule = json!({"host": host, "transparent": mapped, "asks": asks});
             if let Some(ports) = ports {
                 rule["ports"] = json!(ports);
             }

@@ -22,10 +22,12 @@ use std::{
 
 proptest! {
     #[test]
-    fn every_pod_passes_every_check_but_those_that_its_nodes_cannot((endpoint, facts) in input()) {
+    fn every_pod_passes_every_check_but_those_that_its_nodes_or_its_endpoint_rule_out((endpoint, facts) in input()) {
         let pod = pod(&children(&endpoint, &facts));
         let nodes = facts.node_features;
-        let cannot = [("user-namespace", nodes.user_namespaces), ("strict-groups", nodes.supplemental_groups_policy)];
+        let led = facts.gateway_address.is_some() && endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
+        let cannot = [("user-namespace", nodes.user_namespaces), ("strict-groups", nodes.supplemental_groups_policy),
+            ("no-host-aliases", !led)];
         let expected: Vec<_> = cannot.into_iter().filter(|(_, can)| !can).map(|(id, _)| id).collect();
         let deviations = hardening::judge(&pod).deviations;
         let deviating: Vec<_> = deviations.iter().filter_map(|text| text.split_once(':')).map(|(id, _)| id).collect();
@@ -58,11 +60,20 @@ proptest! {
         prop_assert_eq!(policy.policy_types.clone().unwrap(), ["Ingress", "Egress"]);
         let ingress = serde_json::to_value(&policy.ingress).unwrap();
         let name = endpoint.metadata.name.as_deref().unwrap();
-        prop_assert_eq!(ingress, json!([{
+        let led = endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
+        let ports = [3128, 3129].into_iter().take(1 + usize::from(led));
+        let ports: Vec<_> = ports.map(|port| json!({"port": port, "protocol": "TCP"})).collect();
+        prop_assert_eq!(&ingress, &json!([{
             "from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}],
-            "ports": [{"port": 3128, "protocol": "TCP"}],
+            "ports": ports,
         }]));
-        for rule in policy.egress.iter().flatten() {
+        let injects = endpoint.spec.egress.allow.iter().any(|rule| rule.inject.is_some());
+        let signer = json!({"to": ingress[0]["from"], "ports": [{"port": 15091, "protocol": "TCP"}]});
+        let rules = policy.egress.unwrap_or_default();
+        let (to_signer, rules): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| serde_json::to_value(rule).unwrap() == signer);
+        prop_assert_eq!(to_signer.len(), usize::from(injects));
+        for rule in &rules {
             let dns = rule.ports.iter().flatten().any(|port| port.port == Some(IntOrString::Int(53)));
             for peer in rule.to.as_ref().unwrap() {
                 prop_assert_eq!(dns, peer.ip_block.is_none());
@@ -126,6 +137,42 @@ proptest! {
                 prop_assert!(env("NO_PROXY").is_some() && env("NO_PROXY") == env("no_proxy"));
                 prop_assert_eq!(env("NODE_USE_ENV_PROXY"), Some("1".to_owned()));
             }
+        }
+    }
+
+    #[test]
+    fn a_credential_is_mounted_into_the_server_or_into_its_gateway_and_never_into_both((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let secrets = |pod: &PodSpec| -> BTreeSet<String> {
+            let volumes = pod.volumes.iter().flatten();
+            volumes.filter_map(|volume| volume.secret.as_ref()?.secret_name.clone()).collect()
+        };
+        let server = secrets(&pod(&children));
+        let gateway = children.gateway.as_ref().map(|gateway| gateway.deployment.spec.clone().unwrap());
+        let gateway = gateway.map(|spec| secrets(&spec.template.spec.unwrap())).unwrap_or_default();
+        for credential in &endpoint.spec.credentials {
+            let injected = endpoint.spec.egress.allow.iter().filter_map(|rule| rule.inject.as_ref());
+            let injected = injected.into_iter().any(|inject| inject.credential == credential.name);
+            let secret = format!("{}-token", credential.name);
+            prop_assert_eq!((server.contains(&secret), gateway.contains(&secret)), (!injected, injected));
+        }
+        let trusts = pod(&children).volumes.iter().flatten().any(|volume| volume.name == "trust");
+        prop_assert_eq!(trusts, !gateway.is_empty(), "a server trusts its signer if it has to, and only then");
+    }
+
+    #[test]
+    fn names_lead_to_the_gateway_if_the_endpoint_says_so_and_it_takes_them((endpoint, facts) in input()) {
+        let children = children(&endpoint, &facts);
+        let wanted: BTreeSet<_> = endpoint.spec.egress.allow.iter().filter(|rule| rule.transparent)
+            .filter_map(|rule| rule.host.clone()).collect();
+        let aliases = pod(&children).host_aliases.unwrap_or_default();
+        let led: BTreeSet<_> = aliases.iter().flat_map(|alias| alias.hostnames.clone().unwrap_or_default()).collect();
+        let known = facts.gateway_address.is_some();
+        prop_assert_eq!(led, if known { wanted.clone() } else { BTreeSet::new() });
+        prop_assert!(aliases.iter().all(|alias| Some(&alias.ip) == facts.gateway_address.map(|ip| ip.to_string()).as_ref()));
+        if let Some(gateway) = children.gateway {
+            let ports = gateway.service.spec.unwrap().ports.unwrap();
+            prop_assert_eq!(ports.iter().any(|port| port.port == 443), !wanted.is_empty());
         }
     }
 
@@ -228,7 +275,9 @@ proptest! {
             named.filter_map(|volume| Some((volume.name.clone(), volume.secret.as_ref()?.secret_name.clone()?))).collect()
         };
         let mounted = secrets(&pod);
-        prop_assert_eq!(mounted.len(), endpoint.spec.secrets().len());
+        let injected = endpoint.spec.egress.allow.iter().filter_map(|rule| rule.inject.as_ref());
+        let injected: BTreeSet<_> = injected.map(|inject| &inject.credential).collect();
+        prop_assert_eq!(mounted.len() + injected.len(), endpoint.spec.secrets().len());
         for (volume, secret) in mounted {
             let own = endpoint.spec.credentials.iter().any(|credential| {
                 let from = &credential.from;

@@ -27,6 +27,13 @@ fn egress(rule: Value) -> Value {
     with("/spec/egress", json!({"allow": [rule]}))
 }
 
+/// These rules, beside a credential `a`.
+fn inject(rules: Value) -> Value {
+    let mut endpoint = with("/spec/egress", json!({"allow": rules}));
+    endpoint["spec"]["credentials"] = json!([{"name": "a", "from": {"secret": {"name": "a"}}}]);
+    endpoint
+}
+
 fn env(name: &str, value: &str) -> Value {
     with("/spec/server/env", json!([{"name": name, "value": value}]))
 }
@@ -162,6 +169,19 @@ refused! {
     a_collector_that_is_the_kubernetes_api: with("/spec/audit", json!({"otlp": {"endpoint": "http://10.96.0.1:443"}})) => E::EgressForbidden { .. },
     a_collector_of_the_cluster_itself: with("/spec/audit", json!({"otlp": {"endpoint": "http://10.96.0.9:4318", "service": {"namespace": "kube-system", "selector": {"a": "b"}, "ports": [1]}}})) => E::EgressNamespace { .. },
     a_collector_whose_certificate_nobody_vouches_for: with("/spec/audit", json!({"otlp": {"endpoint": "https://203.0.113.9:4318"}})) => E::Policy { field: "audit", .. },
+    a_wildcard_that_is_to_be_mapped: egress(json!({"host": "*.example.com", "transparent": true})) => E::EgressTransparent { .. },
+    a_mapped_host_without_the_port_of_tls: egress(json!({"host": "a.example", "ports": [8443], "transparent": true})) => E::EgressTransparent { .. },
+    a_network_that_is_to_be_mapped: egress(json!({"cidr": "203.0.113.0/24", "ports": [443], "transparent": true})) => E::EgressForm { .. },
+    a_credential_for_every_host_below: inject(json!([{"host": "*.example.com", "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectHost { .. },
+    a_credential_without_tls: inject(json!([{"host": "a.example", "ports": [80, 443], "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectHost { .. },
+    a_credential_for_a_network: inject(json!([{"cidr": "203.0.113.0/24", "ports": [443], "inject": {"credential": "a", "key": "b"}}])) => E::EgressForm { .. },
+    a_credential_that_the_endpoint_does_not_have: inject(json!([{"host": "a.example", "inject": {"credential": "b", "key": "b"}}])) => E::EgressInjectCredential { .. },
+    a_host_with_and_without_a_credential: inject(json!([{"host": "a.example", "ports": [8443]}, {"host": "a.example", "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectTwice { .. },
+    a_credential_in_the_host_header: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "header": "Host"}}])) => E::EgressInject { .. },
+    a_prefix_that_ends_the_header: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "prefix": "x\r\ny: "}}])) => E::EgressInject { .. },
+    a_key_that_climbs: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "../b"}}])) => E::EgressInjectKey { .. },
+    authorities_with_a_slash: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "authorities": {"configMap": {"name": "a/b"}}}}])) => E::EgressInjectAuthorities { .. },
+    the_signers_port: with("/spec/server/transport/http/port", json!(15091)) => E::Port { port: 15091 },
     no_pods: with("/spec/replicas", json!(0)) => E::Replicas { replicas: 0 },
     too_many_pods: with("/spec/replicas", json!(21)) => E::Replicas { replicas: 21 },
 }

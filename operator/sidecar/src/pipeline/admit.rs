@@ -333,6 +333,7 @@ fn read(
             entry.asked(asked);
             // First: what a method that is not there would have to carry, nobody needs to know.
             check_method(call, era, rules)?;
+            call.require_target()?;
             mirror::check(headers, era, call)?;
             era
         }

@@ -34,6 +34,7 @@ pub fn decide(
 ) -> Result<Permitted, Denial> {
     let policy = &rules.policy;
     let arguments = arguments(call.arguments.as_deref())?;
+    check_subscribed(rules, principal, call, &arguments, now)?;
     let tool = call.name.as_deref().filter(|_| call.method == "tools/call");
     let admitted = tool.map(|name| catalog.admit(&policy.tools, name));
     let side_effect = match (&admitted, tool) {
@@ -80,6 +81,33 @@ pub fn decide(
         check_tool(rules, name, admitted, &arguments, entry)?;
     }
     Ok(Permitted { side_effect })
+}
+
+/// News of a resource goes to those who may subscribe to it, one by one.
+fn check_subscribed(
+    rules: &Rules,
+    principal: &Principal,
+    call: &Call,
+    arguments: &Arguments,
+    now: i64,
+) -> Result<(), Denial> {
+    for uri in &call.subscribed {
+        let target = Some(Target::Resource(uri));
+        let asked = authorization::Call {
+            principal,
+            method: "resources/subscribe",
+            target,
+            arguments,
+        };
+        match rules.policy.authorization.decide(&asked, now) {
+            Decision::Allow { .. } => {}
+            Decision::Deny(denial) => return Err(denied(denial, target)),
+            Decision::NeedScopes { .. } | Decision::StepUp { .. } => {
+                return Err(Denial::no_such(TargetKind::Resource, uri, "subscription_not_allowed"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_tool(

@@ -192,6 +192,10 @@ impl Pipeline {
         let whole = tokio::time::timeout(bound, reading)
             .await
             .map_err(|_| Denial::UpstreamTimedOut)??;
+        // Servers accept notifications with an empty body, which some send in chunks.
+        if whole.iter().all(u8::is_ascii_whitespace) {
+            return Ok(whole);
+        }
         match inspector.message(&whole) {
             Ok(seen) => {
                 entry.result(seen.result_type.as_deref(), seen.is_error);

@@ -85,6 +85,8 @@ pub struct Call {
     pub reference: Option<Reference>,
     /// `params.notifications.taskIds` of `subscriptions/listen`.
     pub task_ids: Vec<String>,
+    /// Resources of a `subscriptions/listen`, by their URIs.
+    pub subscribed: Vec<String>,
     /// `params.protocolVersion` of `initialize`.
     pub protocol_version: Option<String>,
     /// `params.capabilities` of `initialize`, an object, exactly as sent.
@@ -289,6 +291,7 @@ fn call(root: &Members<'_>, id: Option<&RawValue>) -> Result<Call, MessageError>
         )?,
         reference: None,
         task_ids: vec![],
+        subscribed: vec![],
         protocol_version: text(
             &params,
             "protocolVersion",
@@ -305,15 +308,42 @@ fn call(root: &Members<'_>, id: Option<&RawValue>) -> Result<Call, MessageError>
         method,
     };
     match call.method.as_str() {
-        "tools/call" | "prompts/get" if call.name.is_none() => {
-            return Err(MessageError::Invalid("params.name is missing"));
-        }
-        "resources/read" if call.uri.is_none() => return Err(MessageError::Invalid("params.uri is missing")),
         "completion/complete" => call.reference = Some(reference(&params)?),
-        "subscriptions/listen" => call.task_ids = task_ids(&params)?,
+        "subscriptions/listen" => {
+            call.task_ids = listed(
+                &params,
+                "taskIds",
+                "params.notifications.taskIds must be at most 256 strings",
+            )?;
+            call.subscribed = listed(
+                &params,
+                "resourceSubscriptions",
+                "params.notifications.resourceSubscriptions must be at most 256 strings",
+            )?;
+        }
         _ => {}
     }
     Ok(call)
+}
+
+impl Call {
+    /// Checks that what the method is about is named. A method that the caller's era does not have is refused before.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub fn require_target(&self) -> Result<(), MessageError> {
+        match self.method.as_str() {
+            "tools/call" | "prompts/get" if self.name.is_none() => Err(MessageError::Invalid("params.name is missing")),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" if self.uri.is_none() => {
+                Err(MessageError::Invalid("params.uri is missing"))
+            }
+            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" if self.task_id.is_none() => {
+                Err(MessageError::Invalid("params.taskId is missing"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn meta(params: &Members<'_>) -> Result<Meta, MessageError> {
@@ -365,17 +395,17 @@ fn reference(params: &Members<'_>) -> Result<Reference, MessageError> {
     }
 }
 
-fn task_ids(params: &Members<'_>) -> Result<Vec<String>, MessageError> {
-    const FORM: &str = "params.notifications.taskIds must be at most 256 strings";
+/// The strings under `key` of a subscription's `notifications`.
+fn listed(params: &Members<'_>, key: &'static str, form: &'static str) -> Result<Vec<String>, MessageError> {
     let Some(notifications) = object(params, "notifications", "params.notifications must be an object")? else {
         return Ok(vec![]);
     };
-    let Some(ids) = Members::of(notifications.get(), &["taskIds"])?.get("taskIds") else {
+    let Some(ids) = Members::of(notifications.get(), &["taskIds", "resourceSubscriptions"])?.get(key) else {
         return Ok(vec![]);
     };
-    let ids: Vec<String> = serde_json::from_str(ids.get()).map_err(|_| MessageError::Invalid(FORM))?;
+    let ids: Vec<String> = serde_json::from_str(ids.get()).map_err(|_| MessageError::Invalid(form))?;
     if ids.len() > MAX_TASKS || ids.iter().any(|id| id.is_empty() || id.len() > MAX_TEXT) {
-        return Err(MessageError::Invalid(FORM));
+        return Err(MessageError::Invalid(form));
     }
     Ok(ids)
 }

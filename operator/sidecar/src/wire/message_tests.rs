@@ -3,8 +3,12 @@ use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 
 fn reason(body: &str) -> &'static str {
-    match parse(body.as_bytes(), 64) {
-        Ok(_) => "accepted",
+    let complete = |message| match &message {
+        Message::Call(call) => call.require_target(),
+        Message::Response(_) => Ok(()),
+    };
+    match parse(body.as_bytes(), 64).and_then(complete) {
+        Ok(()) => "accepted",
         Err(error) => error.reason(),
     }
 }

@@ -267,3 +267,44 @@ async fn a_pinned_tool_that_changes_is_called_by_nobody_until_it_is_as_before() 
     until("the tools were looked at again", async || state().await == "Pinned").await;
     assert_eq!(verdict("read_file").await, None);
 }
+
+#[tokio::test]
+async fn news_of_a_resource_goes_to_those_alone_who_may_have_it() {
+    let server =
+        Server::start(async |_| json_answer(r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete"}}"#)).await;
+    let rule = serde_json::from_value(json!({"name": "public", "resources": ["file:///public/*"]})).unwrap();
+    let mut ruled = policy(server.port);
+    ruled.authorization = Authorization::by_rules(vec![rule], BTreeMap::new()).unwrap();
+    let ruled = Running::start(ruled, std::io::sink()).await;
+    let listen = async |sidecar: &Running, uris: &str| {
+        let params = format!(r#""notifications":{{"resourceSubscriptions":[{uris}]}}"#);
+        let request = modern(sidecar.traffic, "subscriptions/listen", None, &params);
+        json_of(send(request).await).await.1
+    };
+    for uris in [r#""file:///secret/a""#, r#""file:///public/a","file:///secret/a""#] {
+        let answer = listen(&ruled, uris).await;
+        assert!(answer["error"].is_object(), "{answer}");
+    }
+    assert!(server.received().is_empty());
+    let answer = listen(&ruled, r#""file:///public/a""#).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    // Without rules everybody hears of everything.
+    let open = Running::start(policy(server.port), std::io::sink()).await;
+    let answer = listen(&open, r#""file:///secret/a""#).await;
+    assert!(answer["result"].is_object(), "negative control: {answer}");
+}
+
+#[tokio::test]
+async fn an_empty_answer_to_a_notification_passes_in_chunks_too() {
+    let server = Server::start(async |_| {
+        let (sender, answer) = events("application/json");
+        drop(sender);
+        answer
+    })
+    .await;
+    let sidecar = guarded(&server).await;
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let answer = send(post(sidecar.traffic, notification)).await;
+    assert!(answer.status().is_success(), "{answer:?}");
+    assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+}

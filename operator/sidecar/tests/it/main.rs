@@ -14,6 +14,7 @@ mod limits;
 mod lists;
 mod refusals;
 mod reload;
+mod signer;
 mod sink;
 mod streams;
 mod support;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// What a host sends first: a record that is no ServerHello, so that no second ClientHello is expected.
 pub const GREETING: &[u8] = b"\x17\x03\x03\x00\x05hello";
@@ -85,11 +85,18 @@ impl Host {
         .await
     }
 
+    #[allow(
+        clippy::unused_async,
+        reason = "a host starts like the others, which wait for something"
+    )]
     async fn serving<F>(serve: impl Fn(TcpStream, Self, usize) -> F + Clone + Send + 'static) -> Self
     where
         F: Future<Output = std::io::Result<()>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Hundreds may come before the first is accepted; those over the backlog would wait a second each.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
         let host = Self {
             address: listener.local_addr().unwrap(),
             received: Arc::default(),

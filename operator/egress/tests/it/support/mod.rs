@@ -6,6 +6,7 @@ mod hello;
 mod host;
 mod network;
 mod sinks;
+mod tls;
 
 pub use client::Client;
 pub use dns::{Dns, a, aaaa, cname};
@@ -13,6 +14,7 @@ pub use hello::{fragmented, hello, hello_for, record};
 pub use host::{GREETING, Host};
 pub use network::Network;
 pub use sinks::{Gate, Lines};
+pub use tls::{Authority, Pod, Web, http_over, trusting};
 
 use sallyport_egress::{Gateway, UnwrittenRecords};
 use sallyport_policy::EndpointIdentity;
@@ -61,6 +63,7 @@ pub fn rule(host: &str, ports: &[u16]) -> EgressHostRule {
     EgressHostRule {
         host: host.parse().unwrap(),
         ports: ports.iter().copied().collect(),
+        inject: None,
     }
 }
 
@@ -98,6 +101,7 @@ fn policy(dns: &Dns) -> EgressFile {
             drain_seconds: 1,
             ..EgressLimits::default()
         },
+        signer_port: None,
     }
 }
 
@@ -187,7 +191,9 @@ impl Running {
         );
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, file.to_text().unwrap()).unwrap();
-        let gateway = Gateway::bind(&path, sink, Arc::new(network)).await.unwrap();
+        let gateway = Gateway::bind(&path, file.injections(), sink, Arc::new(network))
+            .await
+            .unwrap();
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(gateway.traffic_address());
         let transparent = on_loopback(gateway.transparent_address().unwrap());

@@ -90,6 +90,7 @@ pub fn place() -> Place {
 pub struct Running {
     pub traffic: SocketAddr,
     pub admin: SocketAddr,
+    pub signer: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), UnwrittenRecords>>,
 }
@@ -104,6 +105,7 @@ impl Running {
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
         let admin = on_loopback(sidecar.admin_address());
+        let signer = sidecar.signer_address().map(on_loopback);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(sidecar.serve(async {
             let _ = stopped.await;
@@ -111,6 +113,7 @@ impl Running {
         Self {
             traffic,
             admin,
+            signer,
             stop,
             task,
         }
