@@ -100,9 +100,14 @@ async function http({ url, data, file, headers }, signal) {
 /** Fetches a page through the proxy that the environment names, as a well-behaved client does. 2xx counts. */
 async function proxy({ url }, signal) {
   const { hostname, port } = new URL(process.env.HTTP_PROXY ?? 'http://127.0.0.1:9');
+  const headers = { host: new URL(url).host };
+  return page((answered) => httpRequest({ host: hostname, port, path: url, headers, signal, agent: false }, answered));
+}
+
+/** Sends a request without a body and tells what page comes back; anything but 2xx is a refusal. */
+async function page(request) {
   const { status, content } = await new Promise((resolve, reject) => {
-    const headers = { host: new URL(url).host };
-    const sent = httpRequest({ host: hostname, port, path: url, headers, signal, agent: false }, async (response) => {
+    const sent = request(async (response) => {
       try {
         resolve({ status: response.statusCode, content: Buffer.concat(await response.toArray()) });
       } catch (error) {
@@ -124,22 +129,10 @@ async function tunnel({ url, headers, ca, direct }, signal) {
   const { hostname, port, host } = new URL(url);
   const socket = direct ? undefined : await connectThroughProxy(`${hostname}:${port || 443}`, signal);
   const trusted = ca === undefined ? undefined : [...rootCertificates, ca];
-  const { status, content } = await new Promise((resolve, reject) => {
-    const agent = new HttpsAgent();
-    if (socket !== undefined) agent.createConnection = () => tlsConnect({ socket, servername: hostname, ca: trusted });
-    const options = { headers: { host, ...headers }, signal, agent, ca: trusted };
-    const sent = httpsRequest(url, options, async (response) => {
-      try {
-        resolve({ status: response.statusCode, content: Buffer.concat(await response.toArray()) });
-      } catch (error) {
-        reject(error);
-      }
-    });
-    sent.on('error', reject);
-    sent.end();
-  });
-  if (status < 200 || status > 299) throw new Error(`HTTP ${status}: ${printable(content)}`);
-  return { detail: `HTTP ${status}: ${printable(content)}`, content: clip(content) };
+  const agent = new HttpsAgent();
+  if (socket !== undefined) agent.createConnection = () => tlsConnect({ socket, servername: hostname, ca: trusted });
+  const options = { headers: { host, ...headers }, signal, agent, ca: trusted };
+  return page((answered) => httpsRequest(url, options, answered));
 }
 
 /** Has the proxy open a tunnel to `target`; resolves with its socket. */

@@ -29,11 +29,11 @@ pub async fn fetch(pods: &[(String, SocketAddr)]) -> Vec<AuditAnchor> {
             .inspect_err(|error| tracing::debug!(%error, pod, "no anchor"))
             .ok()??;
         Some(AuditAnchor {
-            chain: plain(&anchor.chain),
+            chain: sidecar::plain(&anchor.chain, MAX_TEXT),
             pod: pod.clone(),
             seq: i64::try_from(anchor.seq).unwrap_or(i64::MAX),
-            hash: plain(&anchor.hash),
-            time: plain(&anchor.time),
+            hash: sidecar::plain(&anchor.hash, MAX_TEXT),
+            time: sidecar::plain(&anchor.time, MAX_TEXT),
         })
     };
     join_all(pods.iter().map(ask)).await.into_iter().flatten().collect()
@@ -53,13 +53,6 @@ pub fn kept(old: Option<&AuditStatus>, told: Vec<AuditAnchor>) -> Option<AuditSt
     anchors.sort_by(|one, other| (&other.time, &other.chain).cmp(&(&one.time, &one.chain)));
     anchors.truncate(MAX_KEPT);
     (!anchors.is_empty()).then_some(AuditStatus { anchors })
-}
-
-fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_TEXT)
-        .collect()
 }
 
 #[cfg(test)]

@@ -39,18 +39,11 @@ pub async fn problems(pods: &[(String, SocketAddr)]) -> Option<Vec<String>> {
     let told = reports
         .into_iter()
         .flat_map(|report| report.problem.into_iter().chain(report.authentication));
-    let mut problems: Vec<_> = told.map(|text| plain(&text)).collect();
+    let mut problems: Vec<_> = told.map(|text| sidecar::plain(&text, MAX_TEXT)).collect();
     problems.sort();
     problems.dedup();
     problems.truncate(MAX_TOLD);
     Some(problems)
-}
-
-fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_TEXT)
-        .collect()
 }
 
 #[cfg(test)]

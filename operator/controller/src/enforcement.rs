@@ -229,11 +229,7 @@ fn last_words(ended: &ContainerStateTerminated) -> String {
     if message.is_empty() {
         return format!("exit code {}", ended.exit_code);
     }
-    message
-        .chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_TEXT)
-        .collect()
+    sidecar::plain(message, MAX_TEXT)
 }
 
 /// `witnessed`: whether the canary answered the operator before and after.

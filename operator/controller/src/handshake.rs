@@ -18,17 +18,10 @@ const MAX_TEXT: usize = 128;
 pub async fn fetch(address: SocketAddr) -> Result<ServerInfo, SidecarError> {
     let info: ServerInfo = sidecar::get(address, PATH, DEADLINE).await?;
     Ok(ServerInfo {
-        name: plain(&info.name),
-        version: plain(&info.version),
-        protocol_version: plain(&info.protocol_version),
+        name: sidecar::plain(&info.name, MAX_TEXT),
+        version: sidecar::plain(&info.version, MAX_TEXT),
+        protocol_version: sidecar::plain(&info.protocol_version, MAX_TEXT),
     })
-}
-
-fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_TEXT)
-        .collect()
 }
 
 #[cfg(test)]

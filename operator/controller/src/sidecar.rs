@@ -60,6 +60,12 @@ pub async fn get_up_to<T: DeserializeOwned>(
         .map_err(|_| SidecarError::Timeout(deadline))?
 }
 
+/// What a pod said, fit for a status: at most `longest` characters, without those that control a terminal.
+pub fn plain(text: &str, longest: usize) -> String {
+    let visible = text.chars().filter(|character| !character.is_control());
+    visible.take(longest).collect()
+}
+
 async fn exchange<T: DeserializeOwned>(
     address: SocketAddr,
     path: &'static str,

@@ -36,7 +36,7 @@ pub async fn fetch(addresses: &[SocketAddr]) -> Option<ToolsStatus> {
 fn merged(reports: &[DriftReport]) -> ToolsStatus {
     let mut worst: BTreeMap<String, &ToolReport> = BTreeMap::new();
     for tool in reports.iter().flat_map(|report| &report.tools) {
-        let known = worst.entry(plain(&tool.name)).or_insert(tool);
+        let known = worst.entry(sidecar::plain(&tool.name, MAX_TEXT)).or_insert(tool);
         if tool.state > known.state {
             *known = tool;
         }
@@ -70,13 +70,6 @@ pub fn closed(tools: &ToolsStatus) -> String {
         .take(10)
         .collect();
     named.join(", ")
-}
-
-fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_TEXT)
-        .collect()
 }
 
 #[cfg(test)]
