@@ -3,16 +3,18 @@
 //! `CLUSTER=current REGISTRY=registry.example/team` uses the current kubeconfig's cluster instead of a local one;
 //! `REGISTRY_PULLED_AS` is how that cluster's nodes name the registry, if differently.
 
+use k8s_openapi::api::core::v1::Secret;
 use sallyport_api::{McpEndpoint, conditions};
+use sallyport_auth::keys::{KeyFile, mint};
 use sallyport_e2e::{
     Cluster, Context, Failure, Result,
     attempts::{self, attempts},
-    caller::Caller,
+    caller::{Called, Caller},
     endpoint::{self, CALLERS, PATIENCE},
     eventually,
     images::Images,
     install,
-    objects::{apply, apply_yaml},
+    objects::{apply, apply_json, apply_yaml},
     show::{chapter, json, quote, short, step, table},
     stage::Stage,
     tool::Tool,
@@ -67,13 +69,13 @@ async fn demo() -> Result<()> {
     .await?;
 
     chapter("One endpoint: the reference server of MCP, unmodified from npm");
-    let url = serve(&cluster).await?;
+    let (url, key) = serve(&cluster).await?;
     let (agent, stranger) = step(
         "start a client pod in an allowed namespace, and one in another",
         async { futures::try_join!(Caller::start(&cluster, AGENTS), Caller::start(&cluster, STRANGERS)) },
     )
     .await?;
-    call(&url, &agent, &stranger).await?;
+    call(&url, &key, &agent, &stranger).await?;
     show_record(&cluster).await?;
     show_posture(&cluster).await?;
 
@@ -109,8 +111,8 @@ async fn current() -> Result<Cluster> {
     Cluster::current(Images::parse(&pushed)?).await
 }
 
-/// Applies the endpoint, waits until it is ready, and gives its URL.
-async fn serve(cluster: &Cluster) -> Result<String> {
+/// Applies the endpoint, waits until it is ready, and gives its URL and a key for it.
+async fn serve(cluster: &Cluster) -> Result<(String, String)> {
     let (label, value) = CALLERS;
     let namespaces = [(TEAM, None), (AGENTS, Some((label, value))), (STRANGERS, None)];
     for (namespace, label) in namespaces {
@@ -120,6 +122,11 @@ async fn serve(cluster: &Cluster) -> Result<String> {
         });
         apply_yaml(&cluster.client, &namespace.to_string()).await?;
     }
+    let key = step(
+        "make an API key; its hash alone goes into the cluster",
+        new_key(cluster),
+    )
+    .await?;
     let yaml = ENDPOINT
         .replace("NAMESPACE", TEAM)
         .replace("IMAGE", cluster.images.get("everything")?);
@@ -127,7 +134,24 @@ async fn serve(cluster: &Cluster) -> Result<String> {
     let endpoint: McpEndpoint = serde_saphyr::from_str(&yaml).context("read the endpoint's YAML")?;
     step("apply it", apply(&cluster.client, TEAM, &endpoint)).await?;
     let ready = step("wait until it is ready", wait(cluster)).await?;
-    endpoint::url(&ready)
+    Ok((endpoint::url(&ready)?, key))
+}
+
+/// Makes the key of an agent, as `kubectl mcpe key new` does.
+async fn new_key(cluster: &Cluster) -> Result<String> {
+    let mut minted = mint("demo").context("make an API key")?;
+    minted.entry.subject = Some("demo-agent".to_owned());
+    minted.entry.roles = ["agent".to_owned()].into();
+    let file = KeyFile {
+        keys: vec![minted.entry],
+    };
+    let file = serde_json::to_string(&file).context("write the key file")?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "everything-keys" },
+        "stringData": { "keys.json": file },
+    });
+    apply_json::<Secret>(&cluster.client, TEAM, secret).await?;
+    Ok(minted.key.expose().to_owned())
 }
 
 /// Waits until the endpoint is ready, and tells whenever what it waits for changes.
@@ -157,20 +181,29 @@ async fn wait(cluster: &Cluster) -> Result<McpEndpoint> {
     .await
 }
 
-/// Calls a tool from the allowed pod and from the other.
-async fn call(url: &str, agent: &Caller, stranger: &Caller) -> Result<()> {
+/// Calls a tool as somebody who may; then as three who may not.
+async fn call(url: &str, key: &str, agent: &Caller, stranger: &Caller) -> Result<()> {
     chapter("A call, by the official MCP client");
     println!("  {url}");
     let arguments = json!({ "message": "hello from an allowed pod" });
-    let answer = agent.call(url, "echo", &arguments).await?;
-    println!("✓ from {AGENTS}: {}", answer.text()?);
-    let refused = stranger.call(url, "echo", &arguments).await?;
-    if refused.code == 0 {
-        return Err(Failure::new(
-            "a pod that is not allowed was answered: does the cluster's CNI enforce NetworkPolicies?",
-        ));
+    let answer = agent.call_as(url, key, "echo", &arguments).await?;
+    println!("✓ from {AGENTS}, with the key: {}", answer.text()?);
+    let keyless = agent.call(url, "echo", &arguments).await?;
+    refused("without a key", &keyless)?;
+    let other_tool = agent.call_as(url, key, "get-env", &json!({})).await?;
+    refused("a tool that no rule allows, get-env", &other_tool)?;
+    let elsewhere = stranger.call_as(url, key, "echo", &arguments).await?;
+    refused(&format!("from {STRANGERS}, with the key"), &elsewhere)
+}
+
+/// Shows how a call was refused that must be.
+fn refused(how: &str, called: &Called) -> Result<()> {
+    if called.code == 0 {
+        return Err(Failure::new(format!(
+            "a call that is not allowed was answered ({how}): does the cluster's CNI enforce NetworkPolicies?"
+        )));
     }
-    println!("✓ from {STRANGERS}: refused, {}", refused.reason());
+    println!("✓ {how}: refused, {}", short(&called.reason(), 110));
     Ok(())
 }
 
@@ -179,7 +212,9 @@ async fn show_record(cluster: &Cluster) -> Result<()> {
     chapter("Its audit record");
     let record = eventually("the audit record of the call", Duration::from_secs(10), async || {
         let records = endpoint::audit_records(&cluster.client, TEAM, "everything").await?;
-        let last = records.into_iter().rfind(|record| record["toolName"] == "echo");
+        let last = records
+            .into_iter()
+            .rfind(|record| record["toolName"] == "echo" && record["outcome"] == "allowed");
         last.context("no record of the call of echo")
     })
     .await?;
