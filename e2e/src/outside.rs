@@ -1,8 +1,11 @@
 //! Hosts of the outside world: what they received.
 
-use crate::{Cluster, Context, Failure, Result, cluster::Place};
+use crate::{Cluster, Context, Failure, Result, cluster::Place, eventually};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+/// How long a host may take to write down what arrived: it does so when the peer is done, or silent for two seconds.
+const WRITTEN: Duration = Duration::from_secs(10);
 
 /// A host outside of the cluster that accepts everything and keeps a log of it.
 #[derive(Clone, Debug)]
@@ -81,6 +84,20 @@ impl Host {
         lines
             .map(|line| serde_json::from_str(line).context(format!("read {line:?}")))
             .collect()
+    }
+
+    /// The first arrival that fits, once the host has written it down.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; the message holds all that arrived.
+    pub async fn arrival(&self, what: &str, fits: impl Fn(&Arrival) -> bool) -> Result<Arrival> {
+        eventually(&format!("{what} arrived at {}", self.name), WRITTEN, async || {
+            let arrived = self.arrivals()?;
+            let found = arrived.iter().find(|arrival| fits(arrival)).cloned();
+            found.context(format!("{arrived:?}"))
+        })
+        .await
     }
 
     /// The certificate of the authority that vouches for the host towards peers that speak TLS, in PEM.

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use sallyport_api::{McpEndpoint, labels};
 use sallyport_e2e::{
-    Context, Result, Scene,
+    Result, Scene,
     attempts::{self, Attempt},
     endpoint,
     objects::{apply, apply_json},
@@ -80,8 +80,7 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
         });
         let reached = attempts::make(&caller, &url, &attempt(page)).await?;
         assert!(reached.succeeded && reached.detail.contains("ok from inject-host"), "{reached:?}");
-        let arrived = host.arrivals()?;
-        let request = arrived.iter().find(|arrival| arrival.data.contains("GET /repos")).context("no request arrived")?;
+        let request = host.arrival("the request", |arrival| arrival.data.contains("GET /repos")).await?;
         let head = request.data.to_lowercase();
         assert!(request.tls, "{request:?}");
         assert!(head.contains(&format!("authorization: bearer {}", token.to_lowercase())), "{head}");
@@ -94,18 +93,15 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
         assert!(!read.succeeded, "{read:?}");
         let environment = attempts::make(&caller, &url, &attempt(json!({ "attempt": "env" }))).await?;
         assert!(!environment.content.to_string().contains(&token), "the token is a variable");
-        for pod in pods::list(client, &scene.namespace, &format!("{}=given", labels::EGRESS_OF)).await? {
-            let log = pods::logs(client, &scene.namespace, pod.metadata.name.as_deref().unwrap_or_default(), "egress").await?;
-            assert!(log.contains(r#""injected":true"#), "{log}");
-            assert!(!log.contains(&token), "the token is in the log");
-        }
+        let gateway = format!("{}=given", labels::EGRESS_OF);
+        let log = pods::logs_with(client, &scene.namespace, &gateway, "egress", &[r#""injected":true"#]).await?;
+        assert!(!log.contains(&token), "the token is in the log");
 
         let plain = hostile(scene, "plain", json!([]), json!([{ "host": name }])).await?;
         let page = json!({ "attempt": "tunnel", "url": format!("https://{name}/plain"), "ca": host.authority()? });
         let reached = attempts::make(&caller, &plain, &attempt(page)).await?;
         assert!(reached.succeeded, "{reached:?}");
-        let arrived = host.arrivals()?;
-        let request = arrived.iter().find(|arrival| arrival.data.contains("GET /plain")).context("no request arrived")?;
+        let request = host.arrival("the request", |arrival| arrival.data.contains("GET /plain")).await?;
         assert!(!request.data.contains(&token), "negative control: {request:?}");
         host.remove(&scene.cluster).await
     })
