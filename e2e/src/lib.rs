@@ -4,7 +4,9 @@
 //! what the API server, the pods and the outside world saw.
 
 pub mod apiserver_log;
+pub mod ask;
 pub mod attempts;
+pub mod authority;
 pub mod caller;
 pub mod cluster;
 pub mod command;

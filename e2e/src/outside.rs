@@ -2,6 +2,7 @@
 
 use crate::{Cluster, Context, Failure, Result, cluster::Place, eventually};
 use serde::Deserialize;
+use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
 
 /// How long a host may take to write down what arrived: it does so when the peer is done, or silent for two seconds.
@@ -43,6 +44,19 @@ impl Host {
     ///
     /// When the cluster has no outside world, or the host cannot be made.
     pub async fn add(cluster: &Cluster, name: &str, address: &str) -> Result<Self> {
+        Self::add_with(cluster, name, address, &[]).await
+    }
+
+    /// The same, and it answers every HTTP request with `document`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::add`].
+    pub async fn publishing(cluster: &Cluster, name: &str, address: &str, document: &Value) -> Result<Self> {
+        Self::add_with(cluster, name, address, &["--json", &document.to_string()]).await
+    }
+
+    async fn add_with(cluster: &Cluster, name: &str, address: &str, options: &[&str]) -> Result<Self> {
         let Place::Local { name: local, state } = &cluster.place else {
             return Err(Failure::new("only a local cluster has an outside world of its own"));
         };
@@ -52,6 +66,7 @@ impl Host {
         let arguments = [
             &["host", "add", name, "--name", local, "--ip", address],
             ports.as_slice(),
+            options,
         ]
         .concat();
         cluster

@@ -1,9 +1,9 @@
 //! Hosts that a server reaches without a proxy setting, and hosts whose credential it never holds.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use sallyport_api::{McpEndpoint, labels};
+use sallyport_api::{McpEndpoint, labels, quantity::Amount};
 use sallyport_e2e::{
-    Result, Scene,
+    Context, Result, Scene,
     attempts::{self, Attempt},
     endpoint,
     objects::{apply, apply_json},
@@ -103,6 +103,67 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
         assert!(reached.succeeded, "{reached:?}");
         let request = host.arrival("the request", |arrival| arrival.data.contains("GET /plain")).await?;
         assert!(!request.data.contains(&token), "negative control: {request:?}");
+        host.remove(&scene.cluster).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_fetch_server_reads_a_page_with_a_credential_that_it_never_holds() -> Result<()> {
+    Scene::play("fetched", async |scene| {
+        let client = scene.client();
+        let caller = scene.allowed_caller().await?;
+        let host = Host::add(&scene.cluster, "fetch-injected", "192.52.193.72").await?;
+        let token = format!("injected-{}", scene.namespace);
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "upstream" }, "stringData": { "token": token },
+        });
+        apply_json::<Secret>(client, &scene.namespace, secret).await?;
+        let authorities = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "authorities" },
+            "data": { "ca.crt": host.authority()? },
+        });
+        apply_json::<ConfigMap>(client, &scene.namespace, authorities).await?;
+        let mut fetch = endpoint::endpoint(&scene.cluster, "fetch", "fetch")?;
+        fetch.spec.server.command = serde_json::from_value(json!(["python3.11", "-m", "mcp_server_fetch"]))?;
+        fetch.spec.server.transport = serde_json::from_value(json!({ "stdio": {} }))?;
+        // Python takes seconds of CPU to import it.
+        fetch.spec.server.resources.cpu = Amount::new("500m");
+        fetch.spec.credentials =
+            serde_json::from_value(json!([{ "name": "upstream", "from": { "secret": { "name": "upstream" } } }]))?;
+        let inject = json!({ "credential": "upstream", "key": "token", "authorities": { "configMap": { "name": "authorities" } } });
+        fetch.spec.egress = serde_json::from_value(json!({ "allow": [
+            { "host": "fetch-injected.outside.test", "inject": inject },
+        ] }))?;
+        apply(client, &scene.namespace, &fetch).await?;
+        let url = endpoint::url(&endpoint::ready(client, &scene.namespace, "fetch").await?)?;
+
+        let page = json!({ "url": "https://fetch-injected.outside.test/page" });
+        let read = caller.call(&url, "fetch", &page).await?;
+        assert!(read.text()?.contains("ok from fetch-injected"), "{read:?}");
+        let request = host.arrival("the page's request", |arrival| arrival.data.contains("GET /page")).await?;
+        let head = request.data.to_lowercase();
+        assert!(request.tls, "{request:?}");
+        assert!(head.contains(&format!("authorization: bearer {}", token.to_lowercase())), "{head}");
+
+        // The server has it neither in its environment nor in a file, and no way to the host but the one that adds it.
+        let pods = endpoint::ready_pods(client, &scene.namespace, "fetch").await?;
+        let pod = pods.first().and_then(|pod| pod.metadata.name.as_deref()).context("the endpoint has no ready pod")?;
+        let search = "import glob, os; print(os.environ); [print(f, open(f).read()) \
+            for f in glob.glob('/var/run/secrets/**', recursive=True) if os.path.isfile(f)]";
+        let found = pods::exec(client, &scene.namespace, pod, "server", &["python3.11", "-c", search]).await?;
+        assert_eq!(found.code, 0, "{found:?}");
+        assert!(!found.stdout.contains(&token), "the server holds it: {found:?}");
+
+        // Negative control: without the injection the same server sees a certificate that it does not trust.
+        fetch.spec.credentials = vec![];
+        fetch.spec.egress = serde_json::from_value(json!({ "allow": [{ "host": "fetch-injected.outside.test" }] }))?;
+        fetch.metadata.name = Some("bare".to_owned());
+        apply(client, &scene.namespace, &fetch).await?;
+        let url = endpoint::url(&endpoint::ready(client, &scene.namespace, "bare").await?)?;
+        let read = caller.call(&url, "fetch", &page).await?;
+        println!("negative control, without the injection: {}", read.report);
+        assert_ne!(read.code, 0, "{read:?}");
         host.remove(&scene.cluster).await
     })
     .await
