@@ -18,10 +18,10 @@ NAME ?= sallyport
 demo: deps tool ## A local cluster, the operator, a hardened endpoint, a real call, a refused escape (CLUSTER=current REGISTRY=... uses yours)
 	cargo run --quiet --package sallyport-e2e --bin demo
 
-test: deps lint test-unit test-netpol test-cluster ## Every test: static checks, unit and property tests, the real cluster
+test: deps lint test-unit test-sidecar test-fuzz test-netpol test-cluster ## Every test: static checks, unit and property tests, the sidecar on loopback, fuzz targets, the real cluster
 
 ##@ Checks and tests
-.PHONY: lint fmt-check clippy deny gen-check go-check manifests test-unit test-go test-cluster test-netpol test-conformance test-clients test-attacks crates-alone
+.PHONY: lint fmt-check clippy deny gen-check go-check manifests test-unit test-go test-sidecar test-conformance test-clients test-attacks test-fuzz test-cluster test-netpol crates-alone
 lint: fmt-check clippy crates-alone gen-check go-check deny manifests ## All static checks
 
 fmt-check: ## Formatting
@@ -63,18 +63,24 @@ test-go: ## Unit tests of the Go programs
 test-cluster: tool ## The tests on a real cluster
 	e2e/run.sh
 
-# These three need no cluster: the sidecar as a process, on loopback.
+# These need no cluster: the sidecar as a process, on loopback. They are built with the features of the whole workspace, as the
+# unit tests are, so that what they share is built once. The sidecar's program comes with its own tests, named `it`.
+test-sidecar: test-conformance test-clients test-attacks ## The suites that the sidecar is measured by (docs/contracts/conformance.md)
+
 test-conformance: ## The official conformance suite through the sidecar: both eras, without and with authentication
-	cargo build --quiet --package sallyport-sidecar
-	cargo test --quiet --package sallyport-conformance --features suite
+	cargo test --quiet --workspace --no-run --test it
+	cargo test --quiet --workspace --features sallyport-conformance/suite --test server --test client
 
 test-clients: ## The official clients through the sidecar, in every era that each speaks
-	cargo build --quiet --package sallyport-sidecar
-	cargo test --quiet --package sallyport-clients --features suite
+	cargo test --quiet --workspace --no-run --test it
+	cargo test --quiet --workspace --features sallyport-clients/suite --test clients
 
 test-attacks: ## Attacks on the sidecar, each with its negative control
-	cargo build --quiet --package sallyport-sidecar
-	cargo test --quiet --package sallyport-attacks --features suite
+	cargo test --quiet --workspace --no-run --test it
+	cargo test --quiet --workspace --features sallyport-attacks/suite --test attacks
+
+test-fuzz: ## A short run of every fuzz target (EACH=600 ONLY=message for a longer one of one)
+	e2e/fuzz/run.sh
 
 test-netpol: tool ## Kubernetes' own NetworkPolicy suite against the policy agent (runs when the agent or its pins changed; FORCE=1 always)
 	e2e/cluster/netpol.sh

@@ -21,9 +21,10 @@ finish() {
 }
 trap finish EXIT
 
-# Compiled before the cluster runs: both want all cores.
-cargo build --quiet --package sallyport-e2e --bins
-cargo test --quiet --package sallyport-e2e --features cluster --no-run
+# Compiled before the cluster runs: both want all cores. With the features of the whole workspace, as the other tests are, so
+# that what they share is built once. The programs setup and observer are built with their package's tests.
+tests=(cargo test --quiet --workspace --features sallyport-e2e/cluster)
+"${tests[@]}" --test together --test alone --no-run
 
 "$tool" up --name "$name"
 "$tool" images load --name "$name" >/dev/null
@@ -37,8 +38,8 @@ for _ in {1..100}; do [[ -e $started ]] && break; sleep 0.1; done
 
 # Four at a time: more would compete for the node's CPU rather than be done sooner.
 failed=0
-cargo test --quiet --package sallyport-e2e --features cluster --test together -- --test-threads=4 --show-output ${ONLY:+"$ONLY"} || failed=1
-cargo test --quiet --package sallyport-e2e --features cluster --test alone -- --test-threads=1 --show-output ${ONLY:+"$ONLY"} || failed=1
+"${tests[@]}" --test together -- --test-threads=4 --show-output ${ONLY:+"$ONLY"} || failed=1
+"${tests[@]}" --test alone -- --test-threads=1 --show-output ${ONLY:+"$ONLY"} || failed=1
 
 kill -TERM "$observer"
 wait "$observer" || failed=1

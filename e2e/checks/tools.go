@@ -69,7 +69,7 @@ func (t *tools) run(stdin []byte, program string, args ...string) ([]byte, error
 
 // render prints the children of the endpoints in a file, by the command that users have.
 func (t *tools) render(file string) ([]byte, error) {
-	return execute(nil, t.root, "cargo", "run", "--quiet", "--package", "sallyport-cli", "--bin", "kubectl-mcpe", "--", "render", "-f", file)
+	return execute(nil, t.root, "cargo", "run", "--quiet", "--bin", "kubectl-mcpe", "--", "render", "-f", file)
 }
 
 // execute returns standard output; a failure carries both outputs, as some programs print their findings on one and

@@ -7,6 +7,7 @@ export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 # What must be there (a program, or a file) and the package that brings it.
 needs=(
   gcc                        gcc           # runc, the pause program
+  g++                        g++           # libFuzzer
   /usr/include/stdio.h       libc6-dev
   pkg-config                 pkg-config
   /usr/include/seccomp.h     libseccomp-dev

@@ -4,7 +4,9 @@
 //! what the API server, the pods and the outside world saw.
 
 pub mod apiserver_log;
+pub mod ask;
 pub mod attempts;
+pub mod authority;
 pub mod caller;
 pub mod cluster;
 pub mod command;
@@ -14,12 +16,14 @@ pub mod failure;
 pub mod images;
 pub mod install;
 pub mod judge;
+pub mod keys;
 pub mod objects;
 pub mod observer;
 pub mod outside;
 pub mod pods;
 pub mod scene;
 pub mod seal;
+pub mod settled;
 pub mod show;
 pub mod stage;
 pub mod tool;

@@ -1,8 +1,12 @@
 //! Hosts of the outside world: what they received.
 
-use crate::{Cluster, Context, Failure, Result, cluster::Place};
+use crate::{Cluster, Context, Failure, Result, cluster::Place, eventually};
 use serde::Deserialize;
-use std::path::PathBuf;
+use serde_json::Value;
+use std::{path::PathBuf, time::Duration};
+
+/// How long a host may take to write down what arrived: it does so when the peer is done, or silent for two seconds.
+const WRITTEN: Duration = Duration::from_secs(10);
 
 /// A host outside of the cluster that accepts everything and keeps a log of it.
 #[derive(Clone, Debug)]
@@ -40,6 +44,19 @@ impl Host {
     ///
     /// When the cluster has no outside world, or the host cannot be made.
     pub async fn add(cluster: &Cluster, name: &str, address: &str) -> Result<Self> {
+        Self::add_with(cluster, name, address, &[]).await
+    }
+
+    /// The same, and it answers every HTTP request with `document`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::add`].
+    pub async fn publishing(cluster: &Cluster, name: &str, address: &str, document: &Value) -> Result<Self> {
+        Self::add_with(cluster, name, address, &["--json", &document.to_string()]).await
+    }
+
+    async fn add_with(cluster: &Cluster, name: &str, address: &str, options: &[&str]) -> Result<Self> {
         let Place::Local { name: local, state } = &cluster.place else {
             return Err(Failure::new("only a local cluster has an outside world of its own"));
         };
@@ -49,6 +66,7 @@ impl Host {
         let arguments = [
             &["host", "add", name, "--name", local, "--ip", address],
             ports.as_slice(),
+            options,
         ]
         .concat();
         cluster
@@ -81,6 +99,20 @@ impl Host {
         lines
             .map(|line| serde_json::from_str(line).context(format!("read {line:?}")))
             .collect()
+    }
+
+    /// The first arrival that fits, once the host has written it down.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; the message holds all that arrived.
+    pub async fn arrival(&self, what: &str, fits: impl Fn(&Arrival) -> bool) -> Result<Arrival> {
+        eventually(&format!("{what} arrived at {}", self.name), WRITTEN, async || {
+            let arrived = self.arrivals()?;
+            let found = arrived.iter().find(|arrival| fits(arrival)).cloned();
+            found.context(format!("{arrived:?}"))
+        })
+        .await
     }
 
     /// The certificate of the authority that vouches for the host towards peers that speak TLS, in PEM.

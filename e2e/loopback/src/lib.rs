@@ -4,7 +4,7 @@
 //! - [`Sidecar`] is the program as it is shipped, with a policy file of the test's;
 //! - [`Profile`] makes such policies;
 //! - [`ApiKeys`] makes keys, and the file that a policy names;
-//! - [`Issuer`] signs tokens;
+//! - [`Issuer`] is an authorization server, [`Signer`] makes its tokens;
 //! - [`Hop`] puts headers into requests on their way, for clients that cannot set them themselves;
 //! - [`npm_ci`] and [`pip_install`] install what the lock files pin, once for each lock file, under the user's cache.
 
@@ -15,6 +15,7 @@ mod install;
 mod issuer;
 mod profile;
 mod sidecar;
+mod signer;
 
 pub use api_keys::ApiKeys;
 pub use directory::Directory;
@@ -22,4 +23,5 @@ pub use hop::Hop;
 pub use install::{InstallError, npm_ci, pip_install};
 pub use issuer::Issuer;
 pub use profile::Profile;
-pub use sidecar::{Sidecar, StartError, free_address};
+pub use sidecar::{Sidecar, StartError};
+pub use signer::Signer;

@@ -2,7 +2,7 @@
 
 use crate::Profile;
 use crate::directory::Directory;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -128,6 +128,25 @@ impl Sidecar {
         })
     }
 
+    /// Starts one whose policy has to name the address that it is called at, as the origin of its own pages. Between finding a
+    /// free port and listening somebody else may take it; then it is another.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn start_at_known_address(profile: impl Fn(SocketAddr) -> Profile) -> Result<Self, StartError> {
+        loop {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+            let address = listener.and_then(|listener| listener.local_addr());
+            let address = address.map_err(StartError::Spawn)?;
+            let profile = profile(address).with(&json!({"listen": {"port": address.port()}}));
+            match Self::start(&profile).await {
+                Err(StartError::Silent { log }) if log.contains("Address already in use") => {}
+                started => return started,
+            }
+        }
+    }
+
     /// Where MCP traffic is served.
     pub const fn address(&self) -> SocketAddr {
         self.traffic
@@ -171,6 +190,19 @@ impl Sidecar {
         tokio::time::timeout(RECORD_BOUND, waiting).await.ok()
     }
 
+    /// How many records fit, once it is `expected` or more; fewer if they do not come.
+    pub async fn count(&self, expected: usize, fits: impl Fn(&Value) -> bool) -> usize {
+        let count = || self.records().iter().filter(|record| fits(record)).count();
+        let waiting = async {
+            while count() < expected {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        // What is missing then shows in the number.
+        let _ = tokio::time::timeout(RECORD_BOUND, waiting).await;
+        count()
+    }
+
     /// The folder of its policy file, for files that the policy names.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -185,15 +217,6 @@ impl Sidecar {
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
-}
-
-/// An address on loopback at which nobody listens, for a sidecar whose policy names its own port.
-///
-/// # Errors
-///
-/// When no port is free.
-pub async fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()
 }
 
 /// The program beside the tests: `target/debug/deps/test-x` and `target/debug/sallyport-sidecar`.

@@ -2,7 +2,7 @@
 
 use http::Request;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use sallyport_e2e::{Result, Scene, objects::apply_json};
+use sallyport_e2e::{Result, Scene, objects::apply_json, settled};
 use serde_json::{Value, json};
 
 /// May write endpoints and read the Secret `own`, nothing else.
@@ -62,6 +62,16 @@ async fn let_author_write_endpoints(scene: &Scene) -> Result<()> {
             "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AUTHOR }],
         });
         apply_json::<RoleBinding>(scene.client(), &scene.namespace, binding).await?;
+    }
+    // One right of each binding.
+    let endpoints = |verb| json!({ "group": "sallyport.dev", "resource": "mcpendpoints", "verb": verb });
+    for right in [
+        json!({ "resource": "secrets", "name": "own", "verb": "get" }),
+        endpoints("create"),
+        endpoints("patch"),
+        endpoints("get"),
+    ] {
+        settled::right(scene.client(), &scene.namespace, AUTHOR, &right).await?;
     }
     Ok(())
 }

@@ -75,6 +75,7 @@ async fn an_allowed_host_is_reached_by_name_and_nothing_else_is() -> Result<()> 
         let outcome = attempts::make(&caller, &neighbour, &attempt(borrowed)).await?;
         assert!(!outcome.succeeded, "a neighbour reaches the gateway: {outcome:?}");
 
+        allowed.arrival("the allowed request", |_| true).await?;
         let arrived = allowed.arrivals()?;
         assert_eq!(arrived.len(), 1, "only the allowed request arrives: {arrived:?}");
         assert!(other.arrivals()?.is_empty(), "something arrived at the other host");

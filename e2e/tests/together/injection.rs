@@ -1,7 +1,7 @@
 //! Hosts that a server reaches without a proxy setting, and hosts whose credential it never holds.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use sallyport_api::{McpEndpoint, labels};
+use sallyport_api::{McpEndpoint, labels, quantity::Amount};
 use sallyport_e2e::{
     Context, Result, Scene,
     attempts::{self, Attempt},
@@ -80,8 +80,7 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
         });
         let reached = attempts::make(&caller, &url, &attempt(page)).await?;
         assert!(reached.succeeded && reached.detail.contains("ok from inject-host"), "{reached:?}");
-        let arrived = host.arrivals()?;
-        let request = arrived.iter().find(|arrival| arrival.data.contains("GET /repos")).context("no request arrived")?;
+        let request = host.arrival("the request", |arrival| arrival.data.contains("GET /repos")).await?;
         let head = request.data.to_lowercase();
         assert!(request.tls, "{request:?}");
         assert!(head.contains(&format!("authorization: bearer {}", token.to_lowercase())), "{head}");
@@ -94,19 +93,77 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
         assert!(!read.succeeded, "{read:?}");
         let environment = attempts::make(&caller, &url, &attempt(json!({ "attempt": "env" }))).await?;
         assert!(!environment.content.to_string().contains(&token), "the token is a variable");
-        for pod in pods::list(client, &scene.namespace, &format!("{}=given", labels::EGRESS_OF)).await? {
-            let log = pods::logs(client, &scene.namespace, pod.metadata.name.as_deref().unwrap_or_default(), "egress").await?;
-            assert!(log.contains(r#""injected":true"#), "{log}");
-            assert!(!log.contains(&token), "the token is in the log");
-        }
+        let gateway = format!("{}=given", labels::EGRESS_OF);
+        let log = pods::logs_with(client, &scene.namespace, &gateway, "egress", &[r#""injected":true"#]).await?;
+        assert!(!log.contains(&token), "the token is in the log");
 
         let plain = hostile(scene, "plain", json!([]), json!([{ "host": name }])).await?;
         let page = json!({ "attempt": "tunnel", "url": format!("https://{name}/plain"), "ca": host.authority()? });
         let reached = attempts::make(&caller, &plain, &attempt(page)).await?;
         assert!(reached.succeeded, "{reached:?}");
-        let arrived = host.arrivals()?;
-        let request = arrived.iter().find(|arrival| arrival.data.contains("GET /plain")).context("no request arrived")?;
+        let request = host.arrival("the request", |arrival| arrival.data.contains("GET /plain")).await?;
         assert!(!request.data.contains(&token), "negative control: {request:?}");
+        host.remove(&scene.cluster).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_fetch_server_reads_a_page_with_a_credential_that_it_never_holds() -> Result<()> {
+    Scene::play("fetched", async |scene| {
+        let client = scene.client();
+        let caller = scene.allowed_caller().await?;
+        let host = Host::add(&scene.cluster, "fetch-injected", "192.52.193.72").await?;
+        let token = format!("injected-{}", scene.namespace);
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "upstream" }, "stringData": { "token": token },
+        });
+        apply_json::<Secret>(client, &scene.namespace, secret).await?;
+        let authorities = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "authorities" },
+            "data": { "ca.crt": host.authority()? },
+        });
+        apply_json::<ConfigMap>(client, &scene.namespace, authorities).await?;
+        let mut fetch = endpoint::endpoint(&scene.cluster, "fetch", "fetch")?;
+        fetch.spec.server.command = serde_json::from_value(json!(["python3.11", "-m", "mcp_server_fetch"]))?;
+        fetch.spec.server.transport = serde_json::from_value(json!({ "stdio": {} }))?;
+        // Python takes seconds of CPU to import it.
+        fetch.spec.server.resources.cpu = Amount::new("500m");
+        fetch.spec.credentials =
+            serde_json::from_value(json!([{ "name": "upstream", "from": { "secret": { "name": "upstream" } } }]))?;
+        let inject = json!({ "credential": "upstream", "key": "token", "authorities": { "configMap": { "name": "authorities" } } });
+        fetch.spec.egress = serde_json::from_value(json!({ "allow": [
+            { "host": "fetch-injected.outside.test", "inject": inject },
+        ] }))?;
+        apply(client, &scene.namespace, &fetch).await?;
+        let url = endpoint::url(&endpoint::ready(client, &scene.namespace, "fetch").await?)?;
+
+        let page = json!({ "url": "https://fetch-injected.outside.test/page" });
+        let read = caller.call(&url, "fetch", &page).await?;
+        assert!(read.text()?.contains("ok from fetch-injected"), "{read:?}");
+        let request = host.arrival("the page's request", |arrival| arrival.data.contains("GET /page")).await?;
+        let head = request.data.to_lowercase();
+        assert!(request.tls, "{request:?}");
+        assert!(head.contains(&format!("authorization: bearer {}", token.to_lowercase())), "{head}");
+
+        // The server has it neither in its environment nor in a file, and no way to the host but the one that adds it.
+        let pods = endpoint::ready_pods(client, &scene.namespace, "fetch").await?;
+        let pod = pods.first().and_then(|pod| pod.metadata.name.as_deref()).context("the endpoint has no ready pod")?;
+        let search = "import glob, os; print(os.environ); [print(f, open(f).read()) \
+            for f in glob.glob('/var/run/secrets/**', recursive=True) if os.path.isfile(f)]";
+        let found = pods::exec(client, &scene.namespace, pod, "server", &["python3.11", "-c", search]).await?;
+        assert_eq!(found.code, 0, "{found:?}");
+        assert!(!found.stdout.contains(&token), "the server holds it: {found:?}");
+
+        // Negative control: without the injection the same server sees a certificate that it does not trust.
+        fetch.spec.credentials = vec![];
+        fetch.spec.egress = serde_json::from_value(json!({ "allow": [{ "host": "fetch-injected.outside.test" }] }))?;
+        fetch.metadata.name = Some("bare".to_owned());
+        apply(client, &scene.namespace, &fetch).await?;
+        let url = endpoint::url(&endpoint::ready(client, &scene.namespace, "bare").await?)?;
+        let read = caller.call(&url, "fetch", &page).await?;
+        println!("negative control, without the injection: {}", read.report);
+        assert_ne!(read.code, 0, "{read:?}");
         host.remove(&scene.cluster).await
     })
     .await

@@ -12,7 +12,7 @@ use sallyport_e2e::{
     endpoint::{self, PATIENCE, why},
     eventually,
     objects::apply_json,
-    seal,
+    seal, settled,
 };
 use serde_json::json;
 
@@ -40,6 +40,7 @@ async fn kstatus_reads_every_phase_of_an_endpoint_as_it_is() -> Result<()> {
             "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } }
         });
         apply_json::<ResourceQuota>(client, &scene.namespace, none).await?;
+        settled::quota(client, &scene.namespace, "none").await?;
         let pods = Api::<Pod>::namespaced(client.clone(), &scene.namespace);
         pods.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await?;
         let degraded = eventually("the endpoint degrades", PATIENCE, async || {

@@ -5,7 +5,7 @@ use kube::Api;
 use sallyport_e2e::{
     Context, Failure, Result, Scene, endpoint, eventually,
     objects::{apply, apply_json},
-    pods,
+    pods, settled,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -80,6 +80,7 @@ async fn an_endpoint_that_does_not_fit_is_reported_with_numbers_and_others_go_on
             "spec": { "hard": { "requests.cpu": "100m" } },
         });
         apply_json::<ResourceQuota>(scene.client(), &scene.namespace, tight).await?;
+        settled::quota(scene.client(), &scene.namespace, "team").await?;
         let endpoint = endpoint::endpoint(&scene.cluster, "large", "hostile")?;
         apply(scene.client(), &scene.namespace, &endpoint).await?;
         let exceeded = ("QuotaSufficient", "False", Some("QuotaExceeded"));

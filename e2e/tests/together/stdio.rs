@@ -1,8 +1,9 @@
 //! Servers that speak over standard input and output, unmodified, behind the bridge.
 
 use sallyport_api::{McpEndpoint, quantity::Amount};
-use sallyport_e2e::{Context, Failure, Result, Scene, endpoint, objects::apply, outside::Host, pods};
+use sallyport_e2e::{Context, Failure, Result, Scene, endpoint, eventually, objects::apply, outside::Host, pods};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Runs `command` of the image by the bridge.
 fn over_stdio(endpoint: &mut McpEndpoint, command: Value, transport: &Value) -> Result<()> {
@@ -39,11 +40,9 @@ async fn the_fetch_server_reads_an_allowed_page_by_name_and_no_other() -> Result
             println!("{refused}: {}", read.report);
             assert_ne!(read.code, 0, "{refused} is read: {read:?}");
         }
-        let asked = allowed.arrivals()?;
-        assert!(
-            asked.iter().any(|arrival| arrival.data.starts_with("GET /page")),
-            "{asked:?}"
-        );
+        allowed
+            .arrival("the allowed request", |arrival| arrival.data.starts_with("GET /page"))
+            .await?;
         assert!(other.arrivals()?.is_empty(), "something arrived at the other host");
         allowed.remove(&scene.cluster).await?;
         other.remove(&scene.cluster).await
@@ -75,11 +74,16 @@ async fn the_filesystem_server_works_in_its_writable_directory() -> Result<()> {
         // Every process of the server's container: none is left over from a session that ended, and none is a zombie.
         let script = "const fs = require('fs'); const all = fs.readdirSync('/proc').filter((p) => /^[0-9]+$/.test(p)); \
             console.log(JSON.stringify(all.map((p) => fs.readFileSync(`/proc/${p}/stat`, 'utf8').split(') ')[1][0])))";
-        let listed = pods::exec(scene.client(), &scene.namespace, &pod, "server", &["node", "-e", script]).await?;
-        let states: Vec<String> = serde_json::from_str(&listed.stdout).context(format!("{listed:?}"))?;
-        if states.iter().any(|state| state == "Z") {
-            return Err(Failure::new(format!("zombies are left: {states:?}")));
-        }
+        // One that ends just now is a zombie for a moment.
+        eventually("no zombie is left", Duration::from_secs(10), async || {
+            let listed = pods::exec(scene.client(), &scene.namespace, &pod, "server", &["node", "-e", script]).await?;
+            let states: Vec<String> = serde_json::from_str(&listed.stdout).context(format!("{listed:?}"))?;
+            if states.iter().any(|state| state == "Z") {
+                return Err(Failure::new(format!("{states:?}")));
+            }
+            Ok(())
+        })
+        .await?;
         // The socket answers the sidecar's user alone.
         let script = "const c = require('net').connect('/run/sallyport/mcp.sock'); \
             c.on('close', () => console.log('closed')); c.on('error', (e) => console.log(e.code)); c.write('GET / HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n'); \

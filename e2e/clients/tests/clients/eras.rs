@@ -46,12 +46,12 @@ async fn who_is_not_let_in_asks_for_the_era_once() {
     let seen = stage.those(strict(), own::ECHO, &arguments(), |_| None, None).await;
     all(&seen, |seen| seen.report.error.is_some());
     // Who is refused is not asked what it wants, so the record does not say; a client that falls back calls twice.
-    let records = stage.sidecar.records();
-    let refused = records
-        .iter()
-        .filter(|record| record["outcome"] == "unauthenticated")
-        .count();
-    assert_eq!(refused, strict().count(), "{}", stage.sidecar.output());
+    let expected = strict().count();
+    let refused = stage
+        .sidecar
+        .count(expected, |record| record["outcome"] == "unauthenticated")
+        .await;
+    assert_eq!(refused, expected, "{}", stage.sidecar.output());
 }
 
 fn nobody_begins_a_session(stage: &Stage) -> bool {

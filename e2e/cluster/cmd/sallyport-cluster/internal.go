@@ -58,12 +58,12 @@ func registryCommand() *cobra.Command {
 }
 
 func sinkCommand() *cobra.Command {
-	var host, log, readySocket string
+	var h outside.Host
+	var log, readySocket string
 	var tcp, udp []uint
 	command := &cobra.Command{
 		Use: "sink",
 		RunE: func(command *cobra.Command, _ []string) (err error) {
-			h := outside.Host{Name: host}
 			if h.TCP, err = parsePorts(tcp); err != nil {
 				return err
 			}
@@ -80,7 +80,8 @@ func sinkCommand() *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&host, "host", "", "the host's name")
+	flags.StringVar(&h.Name, "host", "", "the host's name")
+	flags.StringVar(&h.JSON, "json", "", "JSON document that HTTP requests are answered with")
 	flags.UintSliceVar(&tcp, "tcp", nil, "TCP ports")
 	flags.UintSliceVar(&udp, "udp", nil, "UDP ports")
 	flags.StringVar(&log, "log", "", "file that gets one JSON line for each connection and datagram")

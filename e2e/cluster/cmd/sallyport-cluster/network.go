@@ -70,14 +70,14 @@ func hostCommand() *cobra.Command {
 }
 
 func hostAddCommand(name *string) *cobra.Command {
-	var ip string
+	var ip, json string
 	var tcp, udp []uint
 	command := &cobra.Command{
 		Use:   "add HOST",
 		Short: "Start a host, named HOST." + cluster.OutsideDomain,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) (err error) {
-			wanted := outside.Host{Name: args[0]}
+			wanted := outside.Host{Name: args[0], JSON: json}
 			if wanted.TCP, err = parsePorts(tcp); err != nil {
 				return err
 			}
@@ -100,6 +100,7 @@ func hostAddCommand(name *string) *cobra.Command {
 	command.Flags().StringVar(&ip, "ip", "", "its address, in "+cluster.OutsideCIDR+" (default: a free one)")
 	command.Flags().UintSliceVar(&tcp, "tcp", []uint{443, 80}, "TCP ports on which it accepts everything")
 	command.Flags().UintSliceVar(&udp, "udp", nil, "UDP ports on which it accepts everything; it answers DNS on 53")
+	command.Flags().StringVar(&json, "json", "", "JSON document with which it answers HTTP requests (default: a greeting)")
 	return command
 }
 

@@ -111,7 +111,7 @@ func sinkService(h outside.Host, clusterName, socket string) service {
 	return service{
 		name: hostService(h.Name), program: selfProgram, ownNetwork: true,
 		args: slices.Concat(
-			[]string{"sink", "--host", h.Name, "--ready-socket", socket},
+			[]string{"sink", "--host", h.Name, "--ready-socket", socket, "--json", h.JSON},
 			[]string{"--log", filepath.Join(cluster.HostsDir(clusterName), h.Name+".jsonl")},
 			portFlags("--tcp", h.TCP), portFlags("--udp", h.UDP),
 		),

@@ -3,6 +3,7 @@
 package outside
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,6 +22,8 @@ type Host struct {
 	// TCP and UDP are the ports on which it accepts everything.
 	TCP []uint16 `json:"tcp,omitempty"`
 	UDP []uint16 `json:"udp,omitempty"`
+	// JSON is the document with which it answers every HTTP request. Empty: it answers with its greeting.
+	JSON string `json:"json,omitempty"`
 }
 
 // The outside world's first addresses are taken: .1 is the cluster's router, as its hosts see it.
@@ -46,6 +49,9 @@ func Place(h Host, others []Host) (Host, error) {
 	}
 	if len(h.TCP)+len(h.UDP) == 0 {
 		return Host{}, errors.New("the host would have no open port: name some with --tcp or --udp")
+	}
+	if h.JSON != "" && !json.Valid([]byte(h.JSON)) {
+		return Host{}, fmt.Errorf("the host would answer %q, which is no JSON", h.JSON)
 	}
 	if slices.Contains(h.TCP, 0) || slices.Contains(h.UDP, 0) {
 		return Host{}, errors.New("0 is not a port that can be reached: use 1 to 65535")

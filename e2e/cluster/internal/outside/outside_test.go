@@ -47,6 +47,7 @@ func TestAHostThatCannotBeIsRefused(t *testing.T) {
 		"its name is upper-case":   {Name: "B", TCP: []uint16{443}},
 		"its name is not there":    {TCP: []uint16{443}},
 		"its name is far too long": {Name: strings.Repeat("b", 60), TCP: []uint16{443}},
+		"its answer is no JSON":    {Name: "b", TCP: []uint16{443}, JSON: "{"},
 	} {
 		if _, err := Place(h, others); err == nil {
 			t.Errorf("a host was accepted although %s", what)
@@ -160,6 +161,19 @@ func TestHTTPIsAnsweredAsHTTP(t *testing.T) {
 	}
 	if r := written.record(t); !strings.HasPrefix(r.Data, "POST /steal HTTP/1.1\r\n") || !strings.HasSuffix(r.Data, "secret") {
 		t.Errorf("written down: %+v", r)
+	}
+}
+
+func TestHTTPIsAnsweredWithTheHostsDocument(t *testing.T) {
+	port := freePort(t)
+	serve(t, Host{Name: "a", TCP: []uint16{port}, JSON: `{"keys":[]}`})
+	response, err := http.Get("http://" + address(port) + "/keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); string(body) != `{"keys":[]}` || response.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("answer %v %q", response.Header, body)
 	}
 }
 

@@ -149,10 +149,13 @@ func (s *Sink) answer(connection io.Writer, reader *bufio.Reader) {
 			return
 		}
 		_, _ = io.Copy(io.Discard, request.Body)
-		body := s.greeting()
+		body, kind := s.greeting(), "text/plain; charset=utf-8"
+		if s.Host.JSON != "" {
+			body, kind = s.Host.JSON, "application/json"
+		}
 		response := http.Response{
 			StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Close: true, Request: request,
-			Header:        http.Header{"Content-Type": {"text/plain; charset=utf-8"}},
+			Header:        http.Header{"Content-Type": {kind}},
 			ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
 		}
 		_ = response.Write(connection)

@@ -4,13 +4,14 @@
 
 use sallyport_sidecar::wire::sse::{Piece, Splitter};
 
-libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
-    let (stream, cuts) = input;
-    let whole = split(&[&stream]);
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    // The first bytes say where the stream is cut.
+    let (cuts, stream) = input.split_at(input.len().min(8));
+    let whole = split(&[stream]);
     let mut parts = vec![];
-    let mut rest = stream.as_slice();
+    let mut rest = stream;
     for cut in cuts {
-        let (part, later) = rest.split_at(usize::from(cut).min(rest.len()));
+        let (part, later) = rest.split_at(usize::from(cut % 32).min(rest.len()));
         parts.push(part);
         rest = later;
     }
