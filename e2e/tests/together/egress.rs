@@ -2,16 +2,21 @@
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, networking::v1::NetworkPolicy};
 use kube::{Api, api::DeleteParams};
-use sallyport_api::{conditions, labels, v1alpha1::Egress};
+use sallyport_api::{
+    conditions, labels,
+    v1alpha1::{AuditAnchor, AuditWriter, Egress},
+};
 use sallyport_e2e::{
     Context, Failure, Result, Scene,
     attempts::{self, Attempt},
+    caller::Caller,
     endpoint, eventually,
     objects::{apply, apply_json},
     outside::Host,
     pods,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 fn attempt(arguments: Value) -> Attempt {
     Attempt { title: "", arguments }
@@ -95,11 +100,19 @@ async fn an_allowed_host_is_reached_by_name_and_nothing_else_is() -> Result<()> 
         })
         .await?;
 
+        client_pods_are_named(scene, &caller, &url).await?;
+
         // Without hosts there is no gateway, and its name leads nowhere any more.
+        let gateway_ends = ends(&events(scene, "named").await?);
+        let sidecar_ends = ends(&endpoint::audit_records(scene.client(), &scene.namespace, "named").await?);
+        assert!(!gateway_ends.is_empty() && !sidecar_ends.is_empty());
         named.spec.egress = Egress::default();
         apply(scene.client(), &scene.namespace, &named).await?;
         gateway_gone(scene, "named-egress").await?;
         endpoint::ready(scene.client(), &scene.namespace, "named").await?;
+        // Both went, and the records that they wrote while they ended are anchored all the same.
+        anchored(scene, AuditWriter::EgressGateway, &gateway_ends).await?;
+        anchored(scene, AuditWriter::Sidecar, &sidecar_ends).await?;
         let outcome = attempts::make(&caller, &url, &attempt(by_name)).await?;
         assert!(!outcome.succeeded, "{outcome:?}");
         allowed.remove(&scene.cluster).await?;
@@ -145,6 +158,58 @@ async fn a_policy_that_widens_is_named_for_as_long_as_it_is_there() -> Result<()
             }
         })
         .await
+    })
+    .await
+}
+
+/// The kubelet brings the names to the gateway within a minute or two.
+async fn client_pods_are_named(scene: &Scene, caller: &Caller, url: &str) -> Result<()> {
+    let pods = endpoint::ready_pods(scene.client(), &scene.namespace, "named").await?;
+    let names: Vec<_> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    let denied = json!({ "attempt": "proxy", "url": "http://other-host.outside.test/" });
+    eventually("the gateway names its client", endpoint::PATIENCE, async || {
+        attempts::make(caller, url, &attempt(denied.clone())).await?;
+        let records = events(scene, "named").await?;
+        let named = |record: &Value| names.iter().any(|name| record["clientPod"] == name.as_str());
+        if records.iter().any(named) {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("{:#?}", records.last())))
+        }
+    })
+    .await
+}
+
+/// The last record of each chain that a log showed.
+fn ends(records: &[Value]) -> BTreeMap<String, i64> {
+    let mut ends = BTreeMap::new();
+    for record in records {
+        if let (Some(id), Some(seq)) = (record["chain"]["id"].as_str(), record["chain"]["seq"].as_i64()) {
+            let end = ends.entry(id.to_owned()).or_insert(seq);
+            *end = seq.max(*end);
+        }
+    }
+    ends
+}
+
+/// Waits until the endpoint's status has an anchor beyond `ends` for each of these chains.
+async fn anchored(scene: &Scene, writer: AuditWriter, ends: &BTreeMap<String, i64>) -> Result<()> {
+    eventually("the last records are anchored", endpoint::PATIENCE, async || {
+        let endpoint = endpoint::get(scene.client(), &scene.namespace, "named").await?;
+        let anchors = endpoint
+            .status
+            .and_then(|status| status.audit)
+            .unwrap_or_default()
+            .anchors;
+        let beyond = |(chain, end): (&String, &i64)| {
+            let of_chain = |anchor: &&AuditAnchor| anchor.chain == *chain && anchor.writer == writer;
+            anchors.iter().find(of_chain).is_some_and(|anchor| anchor.seq > *end)
+        };
+        if ends.iter().all(beyond) {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("{writer:?}: {anchors:#?} beyond {ends:#?}")))
+        }
     })
     .await
 }

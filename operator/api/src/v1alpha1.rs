@@ -42,8 +42,8 @@ pub use server::{
     WritablePath, WritablePreset,
 };
 pub use status::{
-    AuditAnchor, AuditStatus, CredentialStatus, Footprint, McpEndpointStatus, Posture, ServerInfo, ToolStatus,
-    ToolsStatus,
+    AuditAnchor, AuditStatus, AuditWriter, CredentialStatus, Footprint, McpEndpointStatus, Posture, ServerInfo,
+    ToolStatus, ToolsStatus,
 };
 pub use tools::{Pin, SideEffect, SideEffectRule, ToolArguments, Tools, Unpinned};
 

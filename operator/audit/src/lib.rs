@@ -7,7 +7,7 @@
 mod canonical;
 pub mod chain;
 pub mod journal;
-mod ocsf;
+pub mod ocsf;
 pub mod otlp;
 mod record;
 pub mod redact;

@@ -1,4 +1,4 @@
-//! Records as OCSF 1.8.0 has them: a request as API Activity (6003), what the journal says of itself as Application
+//! Records as OCSF 1.8.0 has them, and what other programs' events begin with: a request as API Activity (6003), what the journal says of itself as Application
 //! Lifecycle (6002) or Application Error (6008). What OCSF has no attribute for stands in `unmapped` under the names of the
 //! own form, as does the whole place in the chain.
 
@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 /// Of the schema that these events keep to.
 const VERSION: &str = "1.8.0";
 
-const APPLICATION: u32 = 6;
 const LIFECYCLE: u32 = 6002;
 const API_ACTIVITY: u32 = 6003;
 const ERROR: u32 = 6008;
@@ -42,11 +41,11 @@ const UNMAPPED: [&str; 23] = [
 ];
 
 /// A request. `own` is its own form.
-pub fn api_activity(record: &Record, mut own: Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn api_activity(record: &Record, mut own: Map<String, Value>) -> Map<String, Value> {
     own.retain(|key, _| UNMAPPED.contains(&key.as_str()));
     let activity = activity(record);
     let (action, disposition, status, severity) = verdict(record.outcome);
-    let mut event = classified(API_ACTIVITY, activity, record.timestamp, severity, own);
+    let mut event = self::event(API_ACTIVITY, activity, record.timestamp, severity, own);
     let mut set = |key: &str, value: Value| event.insert(key.to_owned(), value);
     set(
         "metadata",
@@ -95,14 +94,14 @@ pub fn api_activity(record: &Record, mut own: Map<String, Value>) -> Map<String,
 }
 
 /// What the journal says of itself. `own` is its own form.
-pub fn lifecycle(kind: &str, time: Timestamp, own: Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn lifecycle(kind: &str, time: Timestamp, own: Map<String, Value>) -> Map<String, Value> {
     let (class, activity, severity) = match kind {
         "chain_start" => (LIFECYCLE, 3, 1),
         "chain_end" => (LIFECYCLE, 4, 1),
         _ => (ERROR, 1, 4),
     };
     let message = format!("audit: {kind}");
-    let mut event = classified(class, activity, time, severity, own);
+    let mut event = self::event(class, activity, time, severity, own);
     event.insert("metadata".to_owned(), metadata(&json!([]), None));
     event.insert("message".to_owned(), json!(message));
     if class == LIFECYCLE {
@@ -114,15 +113,11 @@ pub fn lifecycle(kind: &str, time: Timestamp, own: Map<String, Value>) -> Map<St
     event
 }
 
-fn classified(
-    class: u32,
-    activity: u32,
-    time: Timestamp,
-    severity: u32,
-    own: Map<String, Value>,
-) -> Map<String, Value> {
+/// What every event of `class` has. Members of its `own` form that OCSF has no attribute for are `unmapped`.
+pub fn event(class: u32, activity: u32, time: Timestamp, severity: u32, own: Map<String, Value>) -> Map<String, Value> {
     let members = [
-        ("category_uid", json!(APPLICATION)),
+        // Of a category's classes, the thousands are the category (OCSF, "Attribute Enum: class_uid").
+        ("category_uid", json!(class / 1000)),
         ("class_uid", json!(class)),
         ("activity_id", json!(activity)),
         ("type_uid", json!(class * 100 + activity)),
@@ -136,14 +131,14 @@ fn classified(
         .collect()
 }
 
-fn metadata(profiles: &Value, uid: Option<&str>) -> Value {
+/// Who says so, and by which profiles; `uid` is the same in all events of one request or connection.
+pub fn metadata(profiles: &Value, uid: Option<&str>) -> Value {
     let mut metadata = json!({
         "version": VERSION,
         "product": {"name": "Sallyport", "vendor_name": "Sallyport", "version": env!("CARGO_PKG_VERSION")},
         "profiles": profiles,
     });
     if let (Some(uid), Some(metadata)) = (uid, metadata.as_object_mut()) {
-        // Both records of a stream have the same.
         metadata.insert("correlation_uid".to_owned(), json!(uid));
     }
     metadata

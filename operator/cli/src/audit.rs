@@ -3,7 +3,7 @@
 mod diff;
 mod verify;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,12 +17,22 @@ pub enum Command {
     Diff(Diff),
 }
 
+/// Which program of an endpoint writes a chain of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Writer {
+    Sidecar,
+    EgressGateway,
+}
+
 #[derive(Args)]
 pub struct Verify {
     /// File with anchors: what kubectl get mcpe -o yaml prints, or what an admin port answers at /anchor. Without one, a cut
     /// off end and a chain that is wholly made anew are not found
     #[arg(long, value_name = "FILE")]
     anchor: Vec<PathBuf>,
+    /// The logs are of these programs alone, so that only their anchors count: of audit sidecars, or of egress gateways
+    #[arg(long, value_name = "PROGRAM", requires = "anchor")]
+    writer: Option<Writer>,
     /// The files hold a later part of what was recorded: a missing beginning is no finding
     #[arg(long)]
     partial: bool,

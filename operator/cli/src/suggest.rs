@@ -2,6 +2,7 @@
 
 use sallyport_policy::egress::HostName;
 use serde::Deserialize;
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -78,8 +79,20 @@ pub fn rules(events: impl BufRead) -> io::Result<String> {
 /// The event of a line, if it tells of something that no rule allows.
 fn event(line: &str) -> Option<Event> {
     let json = &line[line.find('{')?..];
-    let event: Event = serde_json::from_str(json).ok()?;
+    let event: Event = serde_json::from_value(own_form(serde_json::from_str(json).ok()?)).ok()?;
     (event.kind == "egress" && matches!(event.decision.as_str(), "denied" | "would_deny")).then_some(event)
+}
+
+/// In OCSF the destination has a place of its own, and the rest is unmapped.
+fn own_form(mut event: Value) -> Value {
+    let Some(Value::Object(mut own)) = event.pointer_mut("/unmapped").map(Value::take) else {
+        return event;
+    };
+    for (key, place) in [("host", "/dst_endpoint/hostname"), ("port", "/dst_endpoint/port")] {
+        let value = event.pointer_mut(place).map(Value::take);
+        own.insert(key.to_owned(), value.unwrap_or_default());
+    }
+    Value::Object(own)
 }
 
 fn text(endpoint: &Endpoint, wanted: &Wanted) -> String {
@@ -144,6 +157,18 @@ egress:
     - host: c.example.com
 ";
         assert_eq!(rules(events.join("\n").as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn events_in_ocsf_become_the_same_rules() {
+        let own = line("b.example.com", 443, "denied", "host_not_allowed");
+        let mut unmapped: Value = serde_json::from_str(&own).unwrap();
+        let unmapped = unmapped.as_object_mut().unwrap();
+        let target = serde_json::json!({"hostname": unmapped.remove("host"), "port": unmapped.remove("port")});
+        let ocsf = serde_json::json!({"class_uid": 4001, "dst_endpoint": target, "unmapped": unmapped}).to_string();
+        assert_eq!(rules(ocsf.as_bytes()).unwrap(), rules(own.as_bytes()).unwrap());
+        let odd = r#"{"unmapped":{"kind":"egress"},"dst_endpoint":"x"}"#;
+        assert!(rules(odd.as_bytes()).unwrap().starts_with("# no event"));
     }
 
     #[test]

@@ -164,6 +164,49 @@ fn an_edited_record_is_found_and_cannot_forge_the_answer() {
 }
 
 #[test]
+fn the_log_of_an_egress_gateway_is_verified_by_its_own_anchor() {
+    let files = Files::new("gateway");
+    let event = json!({"kind": "egress", "event": "refused", "host": "evil.test"});
+    let (_, of_sidecar) = log(&calls());
+    let (events, of_gateway) = log(&[event.clone(), event.clone(), event]);
+    let listed = |anchor: &Anchor, writer: &str| {
+        let mut anchor = serde_json::to_value(anchor).unwrap();
+        anchor["writer"] = json!(writer);
+        anchor
+    };
+    let anchors = [listed(&of_sidecar, "Sidecar"), listed(&of_gateway, "EgressGateway")];
+    let status = json!({"kind": "McpEndpoint", "status": {"audit": {"anchors": anchors}}});
+    let status = files.with("mcpe.yaml", &status.to_string());
+    let whole = files.with("log", &events);
+    let cut = files.with("cut", &events.lines().take(3).collect::<Vec<_>>().join("\n"));
+    let verify = |log: &str, writer: &str| {
+        let arguments = ["audit", "verify", "--anchor", &status, "--writer", writer, log];
+        mcpe(&arguments)
+    };
+    let (code, text) = verify(&whole, "egress-gateway");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("anchored up to 2"), "{text}");
+    let (code, text) = verify(&cut, "egress-gateway");
+    assert_eq!(code, Some(3), "{text}");
+    assert!(
+        text.contains("cut off after record 1, an anchor knows record 2"),
+        "{text}"
+    );
+    // The sidecar's chain is missing from this log.
+    for arguments in [
+        vec!["audit", "verify", "--anchor", &status, &whole],
+        vec!["audit", "verify", "--anchor", &status, "--writer", "sidecar", &whole],
+    ] {
+        let (code, text) = mcpe(&arguments);
+        assert_eq!(code, Some(3), "{text}");
+        assert!(
+            text.contains("no record of it is there, an anchor knows record 3"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn an_anchor_file_without_an_anchor_is_an_error() {
     let files = Files::new("none");
     let (log, _) = log(&calls());

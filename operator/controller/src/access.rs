@@ -130,7 +130,7 @@ pub const RULES: &[Rule] = &[
         resource_names: &[],
         verbs: &["list", "watch"],
         scope: Scope::Namespaced,
-        reason: "reports why pods do not start, asks their sidecars for the server's name and for what the pod is refused, and keeps the namespace closed until the last pod is gone",
+        reason: "reports why pods do not start, asks their sidecars for the server's name and for what the pod is refused, tells egress gateways their names, learns how far the records of those that ended came, and keeps the namespace closed until the last pod is gone",
     },
     Rule {
         group: "bitnami.com",

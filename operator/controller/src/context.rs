@@ -6,6 +6,7 @@ use crate::{
     endpoints::Endpoints,
     enforcement::Measurements,
     events::{Events, Occurrence},
+    last_words::LastWords,
     ledger::{Key, Ledger},
     metrics::Metrics,
 };
@@ -35,6 +36,8 @@ pub struct Context {
     pub events: Events,
     /// What was applied last.
     pub ledger: Ledger,
+    /// How far the records of pods that ended came.
+    pub last_words: LastWords,
     /// When each endpoint's network enforcement was measured.
     pub measurements: Measurements,
     /// How long failed objects wait.
@@ -48,8 +51,9 @@ pub struct Context {
     pub removal: RwLock<()>,
     /// Bounds the reconciles of all scopes together.
     pub slots: Semaphore,
-    /// Port at which sidecars tell what the server said of itself, and what the pod is refused.
-    pub sidecar_admin_port: u16,
+    /// Port at which sidecars tell what the server said of itself and what the pod is refused, and sidecars and egress gateways
+    /// how far their records have come.
+    pub admin_port: u16,
     /// The clock.
     pub now: fn() -> Timestamp,
 }

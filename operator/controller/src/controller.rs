@@ -79,8 +79,12 @@ pub async fn run(
         .watches_stream(children::<PodDisruptionBudget>(&scope, &client), endpoints_of)
         .watches_stream(children::<Service>(&scope, &client), endpoints_of)
         .watches_stream(children::<Deployment>(&scope, &client), endpoints_of)
-        .watches_stream(pods(&context, &scope, labels::ENDPOINT), |pod| labelled_endpoint(&pod))
-        .watches_stream(pods(&context, &scope, labels::EGRESS_OF), |pod| labelled_endpoint(&pod))
+        .watches_stream(pods(&context, &scope, labels::ENDPOINT), |pod: Pod| {
+            labelled_endpoint(&pod)
+        })
+        .watches_stream(pods(&context, &scope, labels::EGRESS_OF), |pod: Pod| {
+            labelled_endpoint(&pod)
+        })
         .watches_stream(
             quotas(&context, &scope),
             move |quota: PartialObjectMeta<ResourceQuota>| short.short_of_quota(&quota.namespace().unwrap_or_default()),
@@ -168,15 +172,16 @@ fn policies(
     })
 }
 
-/// Pods of endpoints; one that ends may be the last of its namespace.
+/// Pods of endpoints; one that ends may be the last of its namespace, and leaves its last words.
 fn pods(
     context: &Arc<Context>,
     scope: &Scope,
     label: &str,
-) -> impl Stream<Item = Result<PartialObjectMeta<Pod>, watcher::Error>> + Send + use<> {
-    let api = scope.api::<PartialObjectMeta<Pod>>(&context.client);
+) -> impl Stream<Item = Result<Pod, watcher::Error>> + Send + use<> {
+    let api = scope.api::<Pod>(&context.client);
     let context = context.clone();
     watch::touched(api, watcher::Config::default().labels(label), "Pod").inspect_ok(move |pod| {
+        context.last_words.hear(pod);
         if pod.metadata.deletion_timestamp.is_some() {
             context.look_at_namespace(&pod.namespace().unwrap_or_default());
         }
@@ -226,7 +231,7 @@ where
     endpoints
 }
 
-fn labelled_endpoint<K>(object: &PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>>
+fn labelled_endpoint<K>(object: &K) -> Option<ObjectRef<Guarded>>
 where
     K: Resource<DynamicType = ()>,
 {

@@ -1,9 +1,10 @@
 //! Reads what an endpoint refers to. The only reads of a reconcile that rendering depends on.
 
-use crate::{context::Context, credentials, error::Error};
-use k8s_openapi::api::core::v1::{ResourceQuota, Service};
+use crate::{context::Context, credentials, error::Error, pods};
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
 use kube::{Api, ResourceExt, api::ListParams};
 use sallyport_api::{McpEndpoint, labels};
+use sallyport_policy::egress::EgressClients;
 use sallyport_render::Facts;
 use std::net::IpAddr;
 
@@ -40,6 +41,11 @@ pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<De
     } else {
         Ok(None)
     };
+    let clients = if endpoint.spec.needs_gateway() {
+        clients(context, &namespace, &endpoint.name_any()).await
+    } else {
+        Ok(EgressClients::default())
+    };
     let classes = context.classes.borrow().clone();
     Ok(Dereferenced {
         facts: Facts {
@@ -48,10 +54,18 @@ pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<De
             canaries: context.canaries.borrow().clone().unwrap_or_default(),
             class: classes.unwrap_or_default().resolve(endpoint.spec.class_name.as_deref()),
             gateway_address: gateway_address.map_err(|source| failed("Service", source))?,
+            clients: clients.map_err(|source| failed("Pod", source))?,
             credentials: credentials.map_err(|source| failed("SealedSecret", source))?,
         },
         quotas: quotas.items,
     })
+}
+
+/// Which of the server's pods have which addresses.
+async fn clients(context: &Context, namespace: &str, endpoint: &str) -> Result<EgressClients, kube::Error> {
+    let api = Api::<Pod>::namespaced(context.client.clone(), namespace);
+    let own = ListParams::default().labels(&format!("{}={endpoint}", labels::ENDPOINT));
+    Ok(pods::clients(&api.list(&own).await?.items))
 }
 
 /// Address of the egress gateway's Service, if there is one.

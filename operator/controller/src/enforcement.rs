@@ -1,6 +1,6 @@
 //! Whether the network policies of an endpoint's pods are enforced: measured, never assumed.
 //!
-//! The proof has two halves. A pod tells that it was refused the canary and the API server: its guard by having let the
+//! The proof has two halves. A pod tells that it was refused the canary and, unless a rule opens it, the API server: its guard by having let the
 //! server start, its sidecar by a round of attempts made while the operator waits for the answer. The operator tells
 //! that there was something to be refused: it reached the canary at the same address before and after.
 
@@ -9,7 +9,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 use sallyport_api::conditions::{Status, reasons};
-use sallyport_policy::enforcement::{Destination, EnforcementReport, GUARD_REACHED, Verdict};
+use sallyport_policy::enforcement::{Destination, EnforcementReport, GUARD_REACHED, KubernetesApi, Verdict};
 use sallyport_render::{GUARD_CONTAINER, SIDECAR_CONTAINER};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -71,6 +71,8 @@ pub enum Enforcement {
         unwitnessed: usize,
         /// Whether a sidecar could be asked, so that asking again may tell more.
         asked: bool,
+        /// Whether the API server was among what must be refused.
+        api: KubernetesApi,
         /// What stands in the way, of the first pod by name.
         obstacle: Option<String>,
     },
@@ -79,12 +81,12 @@ pub enum Enforcement {
 /// Nothing was looked at yet.
 impl Default for Enforcement {
     fn default() -> Self {
-        Self::of(&[], false)
+        Self::of(&[], false, KubernetesApi::default())
     }
 }
 
 impl Enforcement {
-    fn of(findings: &[(String, Finding)], asked: bool) -> Self {
+    fn of(findings: &[(String, Finding)], asked: bool, api: KubernetesApi) -> Self {
         let count = |wanted: fn(&Finding) -> bool| findings.iter().filter(|(_, finding)| wanted(finding)).count();
         let obstacle = |open: bool| {
             findings.iter().find_map(|(pod, finding)| match finding {
@@ -99,6 +101,7 @@ impl Enforcement {
             open: count(|finding| matches!(finding, Finding::Open(_))),
             unwitnessed: count(|finding| *finding == Finding::Unwitnessed),
             asked,
+            api,
             obstacle: obstacle(true).or_else(|| obstacle(false)),
         }
     }
@@ -110,6 +113,7 @@ impl Enforcement {
             proven,
             open,
             unwitnessed,
+            api,
             obstacle,
             ..
         } = self
@@ -128,9 +132,13 @@ impl Enforcement {
         } else if *pods == 0 {
             (Status::Unknown, reasons::NOT_MEASURED, "no pod runs yet".to_owned())
         } else if proven == pods {
-            let message = format!(
-                "{proven} of {pods} pods are refused the operator's canary and the Kubernetes API, which no rule allows"
-            );
+            let refused = match api {
+                KubernetesApi::Forbidden => "the operator's canary and the Kubernetes API, which no rule allows",
+                KubernetesApi::Allowed => {
+                    "the operator's canary, which no rule allows; the Kubernetes API is open to them by egress.allow"
+                }
+            };
+            let message = format!("{proven} of {pods} pods are refused {refused}");
             (Status::True, reasons::ENFORCED, message)
         } else if *unwitnessed > 0 {
             let message = format!(
@@ -155,7 +163,7 @@ impl Enforcement {
 }
 
 /// Asks every pod of `pods` that runs, and reads of the others what their guards did.
-pub async fn measure(context: &Context, pods: &[Pod]) -> Enforcement {
+pub async fn measure(context: &Context, pods: &[Pod], api: KubernetesApi) -> Enforcement {
     let canaries = context.canaries.borrow().clone().unwrap_or_default();
     if canaries.is_empty() {
         return Enforcement::NoCanary;
@@ -171,7 +179,7 @@ pub async fn measure(context: &Context, pods: &[Pod]) -> Enforcement {
     let ask = async |(name, stage): (String, Stage)| match stage {
         Stage::Starting(finding) => (name, Err(finding)),
         Stage::Running(address) => {
-            let address = SocketAddr::new(address, context.sidecar_admin_port);
+            let address = SocketAddr::new(address, context.admin_port);
             let report = sidecar::get::<EnforcementReport>(address, PATH, DEADLINE).await;
             (name, report.map_err(|error| Finding::Unproven(error.to_string())))
         }
@@ -181,11 +189,11 @@ pub async fn measure(context: &Context, pods: &[Pod]) -> Enforcement {
     let findings: Vec<_> = answers
         .into_iter()
         .map(|(name, answer)| {
-            let finding = answer.map_or_else(|finding| finding, |report| judge(&report, &canaries, witnessed));
+            let finding = answer.map_or_else(|finding| finding, |report| judge(&report, api, &canaries, witnessed));
             (name, finding)
         })
         .collect();
-    Enforcement::of(&findings, asked)
+    Enforcement::of(&findings, asked, api)
 }
 
 /// Whether a pod is there to stay.
@@ -233,15 +241,15 @@ fn last_words(ended: &ContainerStateTerminated) -> String {
 }
 
 /// `witnessed`: whether the canary answered the operator before and after.
-fn judge(report: &EnforcementReport, canaries: &[SocketAddr], witnessed: bool) -> Finding {
+fn judge(report: &EnforcementReport, api: KubernetesApi, canaries: &[SocketAddr], witnessed: bool) -> Finding {
     let tried: BTreeSet<_> = report
         .observations
         .iter()
         .filter(|seen| seen.destination == Destination::Canary)
         .map(|seen| seen.address)
         .collect();
-    let worst = || report.worst().map_or_else(String::new, ToString::to_string);
-    match report.verdict() {
+    let worst = || report.worst(api).map_or_else(String::new, ToString::to_string);
+    match report.verdict(api) {
         Verdict::Reached => Finding::Open(worst()),
         Verdict::Inconclusive => Finding::Unproven(worst()),
         Verdict::Refused if tried != canaries.iter().copied().collect() => {

@@ -24,6 +24,7 @@ pub mod error;
 pub mod events;
 pub mod gate;
 pub mod handshake;
+pub mod last_words;
 pub mod lease;
 pub mod ledger;
 pub mod metrics;

@@ -25,6 +25,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::sleep};
 
 mod egress;
 mod keys;
+mod records;
 
 const NS: &str = "/api/v1/namespaces/team-a";
 const ENDPOINT: &str = "/apis/sallyport.dev/v1alpha1/namespaces/team-a/mcpendpoints/demo";
@@ -53,6 +54,11 @@ impl Operator {
         let sidecar = answering(move |path| {
             let body = match path {
                 "/enforcement" => enforcement(canary, reaching.load(Ordering::Relaxed)),
+                // Told by every pod, and true of one.
+                "/anchor" => {
+                    let time = "2026-11-28T19:00:00.000Z";
+                    json!({"chain": "demo-egress-1/t/a", "seq": 4, "hash": "a".repeat(64), "time": time})
+                }
                 _ => json!({"name": "everything", "version": "1.0", "protocolVersion": "2025-11-25"}),
             };
             ("200 OK", body.to_string())

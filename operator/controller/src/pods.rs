@@ -1,9 +1,10 @@
 //! Why an endpoint's pods do not become ready, in words that stay the same while the cause does.
 
+use crate::anchors::{self, Source};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
-use sallyport_api::conditions::reasons;
-use sallyport_render::SIDECAR_CONTAINER;
+use sallyport_api::{conditions::reasons, v1alpha1::AuditWriter};
+use sallyport_policy::egress::EgressClients;
 use std::net::IpAddr;
 
 /// Why a pod does not become ready.
@@ -34,21 +35,36 @@ pub fn ready_address(pods: &[Pod]) -> Option<IpAddr> {
     newest.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
 
-/// Names and addresses of the pods whose audit sidecars run.
-pub fn audited(pods: &[Pod]) -> Vec<(String, IpAddr)> {
+/// The pods in which the program that writes records runs, with their addresses.
+pub fn writing(pods: &[Pod], writer: AuditWriter) -> Vec<(Source, IpAddr)> {
     let runs = |pod: &&Pod| {
-        let statuses = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.init_container_statuses.as_ref());
-        let sidecar = statuses
-            .into_iter()
-            .flatten()
-            .find(|status| status.name == SIDECAR_CONTAINER);
-        sidecar.is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
+        let status = pod.status.as_ref();
+        let init = status.and_then(|status| status.init_container_statuses.as_ref());
+        let others = status.and_then(|status| status.container_statuses.as_ref());
+        let mut statuses = init.into_iter().chain(others).flatten();
+        let program = statuses.find(|status| status.name == anchors::container_of(writer));
+        program.is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
     };
-    let address = |pod: &Pod| Some((pod.name_any(), pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?));
+    let address = |pod: &Pod| {
+        let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+        Some((Source::of(pod, writer), address))
+    };
     pods.iter().filter(runs).filter_map(address).collect()
+}
+
+/// Which pods have which addresses. One that is over has lost its own, and another may have got it.
+pub fn clients(pods: &[Pod]) -> EgressClients {
+    let addresses = pods.iter().flat_map(|pod| {
+        let status = pod.status.as_ref();
+        let is_over = matches!(
+            status.and_then(|status| status.phase.as_deref()),
+            Some("Failed" | "Succeeded")
+        );
+        let addresses = status.filter(|_| !is_over).and_then(|status| status.pod_ips.as_ref());
+        let addresses = addresses.into_iter().flatten().filter_map(|at| at.ip.parse().ok());
+        addresses.map(move |address| (address, pod.name_any()))
+    });
+    EgressClients::new(addresses)
 }
 
 fn of_pod(pod: &Pod) -> Option<Diagnosis> {
@@ -164,6 +180,30 @@ mod tests {
             assert_eq!(diagnose(&[pod(0, &status)]).unwrap().message, expected);
         }
         assert_eq!(diagnose(&[pod(0, &waiting("ContainerCreating", ""))]), None);
+    }
+
+    #[test]
+    fn the_pods_that_have_an_address_are_known_by_it() {
+        let at = |name: &str, phase: &str, addresses: &[&str]| {
+            let addresses: Vec<_> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+            let mut pod = pod(0, &json!({"phase": phase, "podIPs": addresses}));
+            pod.metadata.name = Some(name.to_owned());
+            pod
+        };
+        let clients = clients(&[
+            at("demo-1", "Running", &["10.0.0.1", "fd00::1"]),
+            at("demo-2", "Pending", &[]),
+            at("demo-3", "Failed", &["10.0.0.1"]),
+            at("demo-4", "Running", &["10.0.0.4"]),
+            at("demo-5", "Running", &["10.0.0.4"]),
+        ]);
+        for (address, pod) in [
+            ("10.0.0.1", Some("demo-1")),
+            ("fd00::1", Some("demo-1")),
+            ("10.0.0.4", None),
+        ] {
+            assert_eq!(clients.name(address.parse().unwrap()), pod, "{address}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use sallyport_api::{
     McpEndpoint, McpEndpointStatus,
     conditions::{self, reasons, types},
     labels,
-    v1alpha1::{AuditStatus, ServerInfo, ToolsStatus},
+    v1alpha1::{AuditAnchor, AuditStatus, AuditWriter, ServerInfo, ToolsStatus},
 };
 use sallyport_render::{
     Applied, Children, CredentialFact, Footprint, Prepared, ValidatedEndpoint, footprint, hardening, render, validate,
@@ -77,6 +77,7 @@ pub fn error_policy(object: Arc<Guarded>, error: &Error, context: Arc<Context>) 
 pub fn forget(context: &Context, namespace: &str, name: &str) {
     context.ledger.forget(namespace, name);
     context.measurements.forget(namespace, name);
+    context.last_words.forget(namespace, name);
     context.backoff.reset(&format!("{namespace}/{name}"));
 }
 
@@ -122,9 +123,10 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
     let pods = pods_if_needed(context, &valid, &rollout, &old, due).await?;
     let (enforcement, measure_again) = enforcement(context, &valid, &pods, due, proven).await;
     let server = server_info(context, &rollout, &old, &pods).await;
-    let told = told(context, &old, &pods).await;
+    let gateway_pods = gateway_pods_if_needed(context, &valid, gateway_rollout.as_ref(), due).await?;
+    let last_words = context.last_words.of(valid.namespace(), valid.name());
+    let told = told(context, &old, &pods, &gateway_pods, &last_words).await;
     let footprint = current_footprint(&valid, &rollout, &old);
-    let gateway_pods = gateway_pods_if_needed(context, &valid, gateway_rollout.as_ref()).await?;
     let widenings = widening::find(context, &valid).await?;
     let running: i32 = deployment
         .iter()
@@ -165,6 +167,7 @@ async fn advance(endpoint: &McpEndpoint, context: &Context) -> Result<Action, Er
         (context.now)(),
     );
     publish(endpoint, &old, &next, context).await?;
+    context.last_words.kept(valid.namespace(), valid.name(), &last_words);
     let waits_for_server = rollout.is_available() && next.server.is_none();
     let condition = |type_| conditions::get(&next.conditions, type_);
     let unusable = condition(types::CREDENTIALS_READY).is_some_and(|found| found.reason == reasons::KEYS_UNUSABLE);
@@ -255,14 +258,17 @@ async fn pods_if_needed(
     pods_labelled(context, endpoint, labels::ENDPOINT).await
 }
 
-/// The pods of the endpoint's egress gateway, when they are not available.
+/// The pods of the endpoint's egress gateway, when they are not available or are to be asked.
 async fn gateway_pods_if_needed(
     context: &Context,
     endpoint: &ValidatedEndpoint,
     rollout: Option<&Rollout>,
+    measurement_due: bool,
 ) -> Result<Vec<Pod>, Error> {
     match rollout {
-        Some(rollout) if !rollout.is_available() => pods_labelled(context, endpoint, labels::EGRESS_OF).await,
+        Some(rollout) if measurement_due || !rollout.is_available() => {
+            pods_labelled(context, endpoint, labels::EGRESS_OF).await
+        }
         _ => Ok(vec![]),
     }
 }
@@ -290,7 +296,7 @@ async fn enforcement(
     if !due {
         return (None, enforcement::EVERY);
     }
-    let measured = enforcement::measure(context, pods).await;
+    let measured = enforcement::measure(context, pods, endpoint.kubernetes_api()).await;
     let again = measured.again();
     let (namespace, name) = (endpoint.namespace(), endpoint.name());
     (context.measurements.settle(namespace, name, measured, proven), again)
@@ -306,7 +312,7 @@ async fn server_info(
     match rollout {
         Rollout::Complete { .. } if old.server.is_some() => old.server.clone(),
         Rollout::Complete { available: true } => {
-            let address = SocketAddr::new(pods::ready_address(pods)?, context.sidecar_admin_port);
+            let address = SocketAddr::new(pods::ready_address(pods)?, context.admin_port);
             match handshake::fetch(address).await {
                 Ok(info) => Some(info),
                 Err(error) => {
@@ -319,7 +325,7 @@ async fn server_info(
     }
 }
 
-/// What the audit sidecars tell, or told before.
+/// What the audit sidecars tell, or told before; of the records, the egress gateways too, and those that have ended.
 struct Told {
     tools: Option<ToolsStatus>,
     audit: Option<AuditStatus>,
@@ -327,21 +333,33 @@ struct Told {
     problems: Option<Vec<String>>,
 }
 
-/// Asks every audit sidecar that runs among `pods`. Without any, what was told before holds.
-async fn told(context: &Context, old: &McpEndpointStatus, pods: &[Pod]) -> Told {
-    let named = pods::audited(pods).into_iter();
-    let sidecars: Vec<_> = named
-        .map(|(pod, address)| (pod, SocketAddr::new(address, context.sidecar_admin_port)))
+/// Asks every audit sidecar that runs among `pods`, and every egress gateway among `gateway_pods`. Without any, what was told
+/// before holds.
+async fn told(
+    context: &Context,
+    old: &McpEndpointStatus,
+    pods: &[Pod],
+    gateway_pods: &[Pod],
+    last_words: &[AuditAnchor],
+) -> Told {
+    let mut writing = pods::writing(pods, AuditWriter::Sidecar);
+    let sidecars: Vec<_> = writing
+        .iter()
+        .map(|(source, address)| (source.pod.clone(), SocketAddr::new(*address, context.admin_port)))
         .collect();
     let addresses: Vec<_> = sidecars.iter().map(|(_, address)| *address).collect();
+    writing.extend(pods::writing(gateway_pods, AuditWriter::EgressGateway));
     let (tools, anchors, problems) = tokio::join!(
         tools::fetch(&addresses),
-        anchors::fetch(&sidecars),
+        anchors::fetch(&writing, context.admin_port),
         callers::problems(&sidecars)
     );
     Told {
         tools: tools.or_else(|| old.tools.clone()),
-        audit: anchors::kept(old.audit.as_ref(), anchors),
+        audit: anchors::kept(
+            old.audit.as_ref(),
+            anchors.into_iter().chain(last_words.iter().cloned()),
+        ),
         problems,
     }
 }

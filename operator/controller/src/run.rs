@@ -11,6 +11,7 @@ use crate::{
     enforcement::Measurements,
     events::Events,
     gate::{WriteGate, gate},
+    last_words::LastWords,
     lease::{Elector, Lost},
     ledger::Ledger,
     metrics::Metrics,
@@ -118,7 +119,7 @@ pub async fn work(
     client: Client,
     metrics: Metrics,
     readiness: Readiness,
-    sidecar_admin_port: u16,
+    admin_port: u16,
     shutdown: Shutdown,
 ) {
     let (node_features_sender, node_features) = watch::channel(None);
@@ -136,13 +137,14 @@ pub async fn work(
         endpoints: endpoints.clone(),
         events: Events::new(client.clone(), args.identity()),
         ledger: Ledger::default(),
+        last_words: LastWords::default(),
         measurements: Measurements::default(),
         backoff: Backoff::default(),
         metrics,
         namespaces,
         removal: RwLock::new(()),
         slots: Semaphore::new(usize::from(args.concurrency)),
-        sidecar_admin_port,
+        admin_port,
         now: Timestamp::now,
         client: client.clone(),
     });

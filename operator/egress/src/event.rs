@@ -1,12 +1,15 @@
 //! What is recorded of every connection: a line of JSON when it opens and one when it closes, or one if it never opens.
 
+use crate::clients::Clients;
 use crate::meter::{End, Meter};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::target::Target;
+use crate::telemetry;
 use jiff::Timestamp;
 use sallyport_audit::journal::{Journal, Journaled, SinkUnavailable, Slot};
+use sallyport_audit::otlp::Telemetry;
 use sallyport_policy::{AuditFormat, EndpointIdentity};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -87,60 +90,76 @@ pub enum Moment {
     Failed,
 }
 
+impl Moment {
+    /// As in the event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Close => "close",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One line. Never holds what was sent, no path and no header.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     kind: Kind,
     #[serde(rename = "event")]
-    moment: Moment,
+    pub(crate) moment: Moment,
     /// When this was recorded, in UTC with milliseconds.
     #[serde(serialize_with = "milliseconds")]
-    timestamp: Timestamp,
+    pub(crate) timestamp: Timestamp,
     /// The same in all events of a connection; sorts by time.
-    connection_id: Uuid,
+    pub(crate) connection_id: Uuid,
     #[serde(serialize_with = "shared")]
-    endpoint: Arc<EndpointIdentity>,
+    pub(crate) endpoint: Arc<EndpointIdentity>,
     /// Hash of the policy that decided.
     policy: String,
     /// Who connected, as the kernel says.
-    client_ip: IpAddr,
-    via: Via,
+    pub(crate) client_ip: IpAddr,
+    /// The pod that connected, as far as the operator has told.
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
+    pub(crate) client_pod: Option<String>,
+    pub(crate) via: Via,
     #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
+    pub(crate) host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u16>,
     /// The address that was dialled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Addresses of the host that may not be dialled, at most eight.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused_addresses: Vec<IpAddr>,
     /// The rule that allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<String>,
+    pub(crate) rule: Option<String>,
     /// Whether TLS is ended here and a credential added to its requests.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     injected: bool,
-    decision: Verdict,
+    pub(crate) decision: Verdict,
     /// Why it is refused, would be, or failed, as one word.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// How it ended, as one word.
     #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<&'static str>,
+    pub(crate) end: Option<&'static str>,
     /// Bytes from the client to the host.
-    bytes_sent: u64,
+    pub(crate) bytes_sent: u64,
     /// Bytes from the host to the client.
-    bytes_received: u64,
+    pub(crate) bytes_received: u64,
     /// Since the client's request.
-    duration_ms: u64,
+    pub(crate) duration_ms: u64,
 }
 
 /// Opens entries.
 #[derive(Clone)]
 pub struct Recorder {
     journal: Journal<Event>,
+    clients: Clients,
     metrics: Arc<Metrics>,
 }
 
@@ -163,9 +182,13 @@ pub struct OpenEntry {
 }
 
 impl Recorder {
-    /// Records into `journal`.
-    pub const fn new(journal: Journal<Event>, metrics: Arc<Metrics>) -> Self {
-        Self { journal, metrics }
+    /// Records into `journal`, with the names of `clients`.
+    pub const fn new(journal: Journal<Event>, clients: Clients, metrics: Arc<Metrics>) -> Self {
+        Self {
+            journal,
+            clients,
+            metrics,
+        }
     }
 
     /// Begins the record of a connection.
@@ -188,6 +211,7 @@ impl Recorder {
                 endpoint: policy.endpoint.clone(),
                 policy: policy.hash.clone(),
                 client_ip: client_ip.to_canonical(),
+                client_pod: self.clients.name(client_ip),
                 via,
                 host: None,
                 port: None,
@@ -329,13 +353,20 @@ fn stamp(event: &mut Event, moment: Moment, started: Instant) {
 }
 
 impl Journaled for Event {
-    /// Events have one form.
-    fn render(&self, _: AuditFormat) -> Result<Map<String, Value>, serde_json::Error> {
-        match serde_json::to_value(self)? {
-            Value::Object(object) => Ok(object),
+    fn render(&self, format: AuditFormat) -> Result<Map<String, Value>, serde_json::Error> {
+        let own = match serde_json::to_value(self)? {
+            Value::Object(object) => object,
             // Cannot happen: a structure is an object.
-            _ => Ok(Map::new()),
-        }
+            _ => Map::new(),
+        };
+        Ok(match format {
+            AuditFormat::Json => own,
+            AuditFormat::Ocsf => telemetry::network_activity(self, own),
+        })
+    }
+
+    fn telemetry(&self) -> Option<Telemetry> {
+        Some(telemetry::of(self))
     }
 }
 

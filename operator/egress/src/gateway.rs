@@ -1,6 +1,7 @@
 //! The gateway as a whole: what is started, in which order it ends.
 
 use crate::admin::Admin;
+use crate::clients::Clients;
 use crate::dial::Dial;
 use crate::event::{Event, Recorder};
 use crate::inject::{InjectError, Injector};
@@ -15,10 +16,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
 use sallyport_core::listener::{self, BindError, Server};
-use sallyport_policy::AuditPolicy;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -56,10 +56,24 @@ pub enum StartError {
     Journal(#[from] JournalError),
 }
 
-/// Events go to standard output, linked; a gateway that cannot write them opens no connection.
+/// Where a gateway finds what it is told, and what it may do with it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The egress file.
+    pub policy: PathBuf,
+    /// Which credentials may go where (`EgressFile::injections`); none, if left out.
+    pub injections: Option<String>,
+    /// The clients file. Without one, events name no pods.
+    pub clients: Option<PathBuf>,
+    /// Where the kubelet looks for the last words of the container.
+    pub termination_log: Option<PathBuf>,
+}
+
+/// Events are linked, and go where the policy says; unless it says otherwise, a gateway that cannot write them opens no
+/// connection.
 fn journal_settings(policy: &Policy, capacity: usize) -> Settings {
     let program = Program::here("sallyport-egress", env!("CARGO_PKG_VERSION"), policy.endpoint.clone());
-    Settings::new(program, AuditPolicy::default(), capacity)
+    Settings::new(program, policy.file.audit.policy(), capacity)
 }
 
 /// A gateway that has its ports and does not serve yet.
@@ -69,6 +83,7 @@ pub struct Gateway {
     admin: Port,
     router: Arc<Router>,
     injector: Arc<Injector>,
+    clients_file: Option<PathBuf>,
     journal: Journal<Event>,
     journal_thread: JournalThread,
     control: DrainControl,
@@ -91,19 +106,24 @@ impl Port {
 }
 
 impl Gateway {
-    /// Reads the policy at `path`, which may inject what `injections` says or nothing, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts
-    /// are connected to by `dialer`.
+    /// Reads the policy of `place`, takes its ports (0 for any) and starts the thread that writes events to `sink`. Hosts are
+    /// connected to by `dialer`.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
     pub async fn bind(
-        path: &Path,
-        injections: Option<String>,
+        place: Place,
         sink: impl Write + Send + 'static,
         dialer: Arc<dyn Dial>,
     ) -> Result<Self, StartError> {
-        let policy = Policy::load(path, injections.as_deref())?;
+        let Place {
+            policy: path,
+            injections,
+            clients: clients_file,
+            termination_log,
+        } = place;
+        let policy = Policy::load(&path, injections.as_deref())?;
         let listen = policy.file.listen.clone();
         let limits = policy.file.limits.clone();
         let metrics = Arc::new(Metrics::new());
@@ -112,9 +132,9 @@ impl Gateway {
         let clients = connections.saturating_add(SPARE_CLIENTS);
         // Every client holds two places: for the events of its connection's beginning and end. Both ports count.
         let places = clients.saturating_mul(4);
-        let (journal, journal_thread) =
-            Journal::start(sink, journal_settings(&policy, places), metrics.journal.clone())?;
-        let (watch, follow) = PolicyWatch::follow(policy, path.to_owned(), injections, metrics.clone());
+        let settings = journal_settings(&policy, places).ending_in(termination_log);
+        let (journal, journal_thread) = Journal::start(sink, settings, metrics.journal.clone())?;
+        let (watch, follow) = PolicyWatch::follow(policy, path, injections, metrics.clone());
         let (control, drain) = drain();
         let transparent = match listen.transparent_port {
             Some(port) => Some(Port::take(port).await?),
@@ -134,6 +154,7 @@ impl Gateway {
                 metrics,
             }),
             injector: Arc::new(Injector::new()?),
+            clients_file,
             journal,
             journal_thread,
             control,
@@ -168,6 +189,7 @@ impl Gateway {
         let Self {
             router,
             injector,
+            clients_file,
             journal,
             control,
             clients,
@@ -184,7 +206,7 @@ impl Gateway {
                 metrics: router.metrics.clone(),
             },
         ));
-        let recorder = Recorder::new(journal, router.metrics.clone());
+        let recorder = Recorder::new(journal, Clients::follow(clients_file), router.metrics.clone());
         let server = |listener| Server {
             listener,
             connections: clients,

@@ -7,6 +7,7 @@
 
 mod admin;
 mod alert;
+mod clients;
 mod dial;
 mod event;
 mod forward;
@@ -22,10 +23,11 @@ mod refusal;
 mod resolve;
 mod route;
 pub mod target;
+mod telemetry;
 mod transparent;
 mod tunnel;
 
 pub use dial::{Dial, Kernel};
-pub use gateway::{Gateway, StartError};
+pub use gateway::{Gateway, Place, StartError};
 pub use policy::LoadError;
 pub use sallyport_audit::journal::UnwrittenRecords;

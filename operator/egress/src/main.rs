@@ -1,9 +1,9 @@
 //! Entry point.
 
 use clap::{Parser, Subcommand};
-use sallyport_egress::{Gateway, Kernel, StartError, UnwrittenRecords};
+use sallyport_egress::{Gateway, Kernel, Place, StartError, UnwrittenRecords};
 use sallyport_policy::MOUNT_PATH;
-use sallyport_policy::egress::FILE_NAME;
+use sallyport_policy::egress::{CLIENTS_FILE_NAME, FILE_NAME};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -31,6 +31,12 @@ enum Command {
         /// Which credentials may go where: the SHA-256 of the egress file's rules that inject. None, if left out.
         #[arg(long)]
         injections: Option<String>,
+        /// Which pods have which addresses. It is read again when it changes.
+        #[arg(long, default_value_os_t = default_clients())]
+        clients: PathBuf,
+        /// Where the kubelet looks for the last words of a container.
+        #[arg(long, default_value = "/dev/termination-log")]
+        termination_log: PathBuf,
         /// What is logged to standard error, as a tracing filter.
         #[arg(long, env = "SALLYPORT_LOG_LEVEL", default_value = "info")]
         log_level: EnvFilter,
@@ -39,6 +45,10 @@ enum Command {
 
 fn default_policy() -> PathBuf {
     Path::new(MOUNT_PATH).join(FILE_NAME)
+}
+
+fn default_clients() -> PathBuf {
+    Path::new(MOUNT_PATH).join(CLIENTS_FILE_NAME)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +68,8 @@ async fn main() -> ExitCode {
     let Command::Run {
         policy,
         injections,
+        clients,
+        termination_log,
         log_level,
     } = Args::parse().command;
     tracing_subscriber::fmt()
@@ -65,7 +77,13 @@ async fn main() -> ExitCode {
         .with_env_filter(log_level)
         .with_writer(io::stderr)
         .init();
-    match run(&policy, injections).await {
+    let place = Place {
+        policy,
+        injections,
+        clients: Some(clients),
+        termination_log: Some(termination_log),
+    };
+    match run(place).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
@@ -76,12 +94,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(policy: &Path, injections: Option<String>) -> Result<(), RunError> {
+async fn run(place: Place) -> Result<(), RunError> {
     // Not through std's own handle: it keeps what a failed write left over, and the journal must know what was written.
     let sink = io::stdout().as_fd().try_clone_to_owned().map_err(RunError::Sink)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let gateway = Gateway::bind(policy, injections, File::from(sink), Arc::new(Kernel)).await?;
+    let gateway = Gateway::bind(place, File::from(sink), Arc::new(Kernel)).await?;
     tracing::info!(traffic = %gateway.traffic_address(), admin = %gateway.admin_address(), "listening");
     gateway
         .serve(async {

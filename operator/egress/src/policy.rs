@@ -56,7 +56,7 @@ pub struct PolicyStatus {
     /// Why the file's newest content is not in force. Absent when it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether the file has changed what is read at the start only: ports, resolver, connections, drain.
+    /// Whether the file has changed what is read at the start only: ports, resolver, sinks, connections, drain.
     pub restart_needed: bool,
 }
 
@@ -106,6 +106,7 @@ impl Policy {
         let (new, old) = (&self.file, &first.file);
         new.listen != old.listen
             || new.resolver != old.resolver
+            || new.audit != old.audit
             || new.limits.connections != old.limits.connections
             || new.limits.drain_seconds != old.limits.drain_seconds
     }

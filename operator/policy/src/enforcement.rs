@@ -22,9 +22,29 @@ pub struct Enforcement {
     pub mode: EnforcementMode,
     /// Seconds that the guard gives the network until everything is refused.
     pub wait_seconds: u64,
-    /// Addresses of the operator's canary, one of each address family of the cluster. The API server, which is
-    /// forbidden too, is where the kubelet says.
+    /// Addresses of the operator's canary, one of each address family of the cluster. The API server is where the kubelet
+    /// says.
     pub canaries: Vec<SocketAddr>,
+    /// Whether the API server must be refused too.
+    #[serde(default, skip_serializing_if = "KubernetesApi::is_forbidden")]
+    pub kubernetes_api: KubernetesApi,
+}
+
+/// Whether the API server is among what a pod must be refused. The canary always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KubernetesApi {
+    /// It is.
+    #[default]
+    Forbidden,
+    /// A rule of the endpoint opens it, as its class allows.
+    Allowed,
+}
+
+impl KubernetesApi {
+    /// Whether it must be refused.
+    pub fn is_forbidden(&self) -> bool {
+        *self == Self::Forbidden
+    }
 }
 
 /// What happens while a forbidden destination is not refused.
@@ -81,23 +101,26 @@ pub struct EnforcementReport {
 }
 
 impl EnforcementReport {
-    /// The worst of the verdicts. A round that tried nothing, or not both kinds of destinations, shows nothing.
-    pub fn verdict(&self) -> Verdict {
+    /// The worst of the verdicts on what must be refused. A round that tried nothing, or not every kind of destination that
+    /// must be, shows nothing.
+    pub fn verdict(&self, api: KubernetesApi) -> Verdict {
         let tried = |wanted| self.observations.iter().any(|seen| seen.destination == wanted);
-        let worst = self.observations.iter().map(|seen| seen.verdict).max();
-        match worst {
-            Some(Verdict::Refused) if !tried(Destination::Canary) || !tried(Destination::KubernetesApi) => {
-                Verdict::Inconclusive
-            }
+        let all_tried = tried(Destination::Canary) && (tried(Destination::KubernetesApi) || !api.is_forbidden());
+        match self.worst(api).map(|seen| seen.verdict) {
+            Some(Verdict::Refused) if !all_tried => Verdict::Inconclusive,
             Some(worst) => worst,
             None => Verdict::Inconclusive,
         }
     }
 
-    /// The first observation with the worst verdict, if any was made.
-    pub fn worst(&self) -> Option<&Observation> {
-        let worst = self.observations.iter().map(|seen| seen.verdict).max()?;
-        self.observations.iter().find(|seen| seen.verdict == worst)
+    /// The first observation with the worst verdict on what must be refused, if any was made.
+    pub fn worst(&self, api: KubernetesApi) -> Option<&Observation> {
+        let counts = |seen: &&Observation| seen.destination == Destination::Canary || api.is_forbidden();
+        let worst = self.observations.iter().filter(counts).map(|seen| seen.verdict).max()?;
+        self.observations
+            .iter()
+            .filter(counts)
+            .find(|seen| seen.verdict == worst)
     }
 }
 
@@ -151,7 +174,29 @@ mod tests {
                 Reached,
             ),
         ] {
-            assert_eq!(report(&seen).verdict(), expected, "{seen:?}");
+            assert_eq!(
+                report(&seen).verdict(super::KubernetesApi::Forbidden),
+                expected,
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_api_server_that_is_allowed_counts_for_nothing_and_the_canary_counts_on() {
+        use Destination::{Canary, KubernetesApi};
+        use Verdict::{Inconclusive, Reached, Refused};
+        for (seen, expected) in [
+            (vec![], Inconclusive),
+            (vec![(Canary, Refused)], Refused),
+            (vec![(KubernetesApi, Refused)], Inconclusive),
+            (vec![(Canary, Refused), (KubernetesApi, Reached)], Refused),
+            (vec![(Canary, Reached), (KubernetesApi, Refused)], Reached),
+        ] {
+            let report = report(&seen);
+            assert_eq!(report.verdict(super::KubernetesApi::Allowed), expected, "{seen:?}");
+            let worst = report.worst(super::KubernetesApi::Allowed);
+            assert!(worst.is_none_or(|worst| worst.destination == Canary));
         }
     }
 
@@ -161,7 +206,10 @@ mod tests {
             (Destination::Canary, Verdict::Refused),
             (Destination::KubernetesApi, Verdict::Reached),
         ]);
-        assert_eq!(report.worst().unwrap().destination, Destination::KubernetesApi);
+        assert_eq!(
+            report.worst(KubernetesApi::Forbidden).unwrap().destination,
+            Destination::KubernetesApi
+        );
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<EnforcementReport>(&text).unwrap(), report);
         assert!(text.contains(r#""destination":"kubernetes-api","address":"10.96.0.7:15070","verdict":"reached""#));

@@ -1,7 +1,7 @@
 //! The policy file: one JSON document per endpoint.
 
 use crate::authorization::Authorization;
-use crate::enforcement::{Enforcement, EnforcementMode};
+use crate::enforcement::{Enforcement, EnforcementMode, KubernetesApi};
 use crate::signer::SignerPolicy;
 use crate::tools::ToolPolicy;
 use crate::{AuditPolicy, Authentication, Confirmation, ConfirmedTools, Limits, Sealing, Tls, Upstream};
@@ -149,6 +149,7 @@ impl PolicyFile {
                 mode: EnforcementMode::Required,
                 wait_seconds: 30,
                 canaries: vec![],
+                kubernetes_api: KubernetesApi::Forbidden,
             },
             signer: None,
         }

@@ -3,6 +3,7 @@
 //! The operator writes a [`PolicyFile`] into a ConfigMap; the audit sidecar reads it from a mounted file. The egress
 //! gateway is told likewise by an [`egress::EgressFile`]. No side knows more of the other. The decisions in this crate are pure: no I/O, no clock, no Kubernetes.
 
+mod anchor;
 pub mod arguments;
 mod audit;
 pub mod authentication;
@@ -20,6 +21,7 @@ pub mod signer;
 pub mod tools;
 mod upstream;
 
+pub use anchor::{AnchorReport, LastWord};
 pub use audit::{ArgumentsMode, AuditFormat, AuditPolicy, AuditPolicyError, AuditSinks, OnSinkFailure, OtlpSink};
 pub use authentication::{Authentication, Tls};
 pub use authority::{Authority, allows_host, allows_origin};

@@ -1,4 +1,4 @@
-//! How a file that the operator writes comes into the pods that read it.
+//! How files that the operator writes come into the pods that read it.
 
 use crate::{
     ValidatedEndpoint,
@@ -7,16 +7,20 @@ use crate::{
 use k8s_openapi::api::core::v1::{ConfigMap, ConfigMapVolumeSource, Volume, VolumeMount};
 use sallyport_policy::MOUNT_PATH;
 
-/// Volume of the file.
+/// Volume of the files.
 const VOLUME: &str = "policy";
 
 const MODE: i32 = 0o444;
 
-/// The ConfigMap that holds the file.
-pub(crate) fn config_map(endpoint: &ValidatedEndpoint, part: Part, file_name: &str, text: &str) -> ConfigMap {
+/// The ConfigMap that holds `files`, each with its name and text.
+pub(crate) fn config_map<const N: usize>(
+    endpoint: &ValidatedEndpoint,
+    part: Part,
+    files: [(&str, &str); N],
+) -> ConfigMap {
     ConfigMap {
         metadata: metadata::of_child(endpoint, part),
-        data: Some(metadata::owned([(file_name, text)])),
+        data: Some(metadata::owned(files)),
         ..ConfigMap::default()
     }
 }
@@ -34,7 +38,7 @@ pub(crate) fn volume(endpoint: &ValidatedEndpoint, part: Part) -> Volume {
     }
 }
 
-/// Where a container finds it.
+/// Where a container finds them.
 pub(crate) fn mount() -> VolumeMount {
     VolumeMount {
         name: VOLUME.to_owned(),

@@ -9,7 +9,8 @@ use sallyport_api::v1alpha1::{NetworkEnforcement, QuotaMode, SERVICE_PORT, SERVI
 use sallyport_policy::{
     AuditPolicy, Authentication, Confirmation, ConfirmedTools, Limits, Sealing, Tls,
     authorization::Authorization,
-    egress::{EgressHostRule, EgressMode, HostName},
+    egress::{EgressClients, EgressHostRule, EgressMode, HostName},
+    enforcement::KubernetesApi,
     tools::ToolPolicy,
 };
 use std::{
@@ -141,6 +142,8 @@ pub(crate) enum Origin {
     Allow(usize),
     /// Something that the audit sidecar has to reach. The network cannot tell it from the server, whose pod it shares.
     Sidecar(String),
+    /// The collector of records, which audit sidecar and egress gateway have to reach: `audit.otlp`.
+    Collector,
 }
 
 impl fmt::Display for Origin {
@@ -148,6 +151,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Allow(index) => write!(formatter, "egress.allow[{index}]"),
             Self::Sidecar(field) => formatter.write_str(field),
+            Self::Collector => formatter.write_str("audit.otlp"),
         }
     }
 }
@@ -164,6 +168,8 @@ pub(crate) enum Destination {
         except: Vec<Network>,
         ports: Vec<u16>,
     },
+    /// The Kubernetes API, as the endpoint's class allows.
+    KubernetesApi { address: IpAddr, ports: Vec<u16> },
     /// Pods of the cluster.
     Service {
         namespace: String,
@@ -180,6 +186,10 @@ pub(crate) struct Gateway {
     pub address: Option<IpAddr>,
     /// Addresses of the Kubernetes API, which stay closed.
     pub api_servers: Vec<IpAddr>,
+    /// The pods that connect.
+    pub clients: EgressClients,
+    /// Certificate authorities of the collector that events go to.
+    pub collector: Option<Bundle>,
     /// Hosts whose names lead to the gateway in the server's pod.
     pub transparent: BTreeSet<HostName>,
     /// What it adds to requests.
@@ -219,6 +229,16 @@ impl ValidatedEndpoint {
     /// What happens to pods whose forbidden destinations are not refused.
     pub fn network_enforcement(&self) -> NetworkEnforcement {
         self.network_enforcement
+    }
+
+    /// Whether the pods must be refused the Kubernetes API: unless a rule opens it.
+    pub fn kubernetes_api(&self) -> KubernetesApi {
+        let opens = |rule: &Rule| matches!(rule.destination, Destination::KubernetesApi { .. });
+        if self.egress.iter().any(opens) {
+            KubernetesApi::Allowed
+        } else {
+            KubernetesApi::Forbidden
+        }
     }
 
     /// Whether the endpoint asks for the namespace's quota.

@@ -169,10 +169,13 @@ fn by_address(endpoint: &ValidatedEndpoint, address: IpAddr, port: u16) -> Expla
         "to allow it, add {{cidr: {}, ports: [{port}]}} to egress.allow; for pods of this cluster write service instead",
         Network::host(address)
     );
+    let nothing: &[Network] = &[];
     let mut why = "no cidr rule of egress.allow holds this address".to_owned();
     for Rule { origin, destination } in &endpoint.egress {
-        let Destination::Network { network, except, ports } = destination else {
-            continue;
+        let (network, except, ports) = match destination {
+            Destination::Network { network, except, ports } => (*network, &**except, ports),
+            Destination::KubernetesApi { address, ports } => (Network::host(*address), nothing, ports),
+            Destination::Host(_) | Destination::Service { .. } => continue,
         };
         if !network.holds(address) {
             continue;
@@ -201,7 +204,7 @@ fn by_address(endpoint: &ValidatedEndpoint, address: IpAddr, port: u16) -> Expla
 fn pods_note(endpoint: &ValidatedEndpoint, why: String) -> String {
     let services = endpoint.egress.iter().filter_map(|rule| match &rule.destination {
         Destination::Service { namespace, .. } => Some(format!("{} (pods of {namespace})", rule.origin)),
-        Destination::Host(_) | Destination::Network { .. } => None,
+        Destination::Host(_) | Destination::Network { .. } | Destination::KubernetesApi { .. } => None,
     });
     let services: Vec<_> = services.collect();
     if services.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::Amounts;
 use sallyport_api::McpEndpointClassSpec;
+use sallyport_policy::egress::EgressClients;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -35,6 +36,8 @@ pub struct Facts {
     pub api_servers: Vec<IpAddr>,
     /// Address of the egress gateway's Service, once it has one.
     pub gateway_address: Option<IpAddr>,
+    /// Which of the server's pods have which addresses, for the events of the egress gateway.
+    pub clients: EgressClients,
     /// Addresses of the operator's canary, which pods must be refused; none, if the operator has no canary Service.
     pub canaries: Vec<SocketAddr>,
     /// What the platform decided for the endpoint.

@@ -2,7 +2,7 @@
 
 use crate::{
     Network, ValidatedEndpoint, cidr,
-    endpoint::{Destination, Peer},
+    endpoint::{Destination, Origin, Peer},
     injection,
     metadata::{self, Part},
     transparent,
@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 use sallyport_api::{
     labels,
-    v1alpha1::{GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, SIGNER_PORT},
+    v1alpha1::{GATEWAY_ADMIN_PORT, GATEWAY_PORT, SIDECAR_ADMIN_PORT, SIDECAR_PEER_PORT, SIDECAR_PORT, SIGNER_PORT},
 };
 use sallyport_policy::egress::{self, EgressFile};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
     let (from_peers, to_peers) = peers(endpoint).unzip();
     let ingress = opened(&endpoint.access, SIDECAR_PORT)
         .into_iter()
-        .chain(operator(endpoint))
+        .chain(operator(endpoint, SIDECAR_ADMIN_PORT))
         .chain(opened(&endpoint.scrapers, SIDECAR_ADMIN_PORT))
         .chain(from_peers)
         .chain(injection::is_used(endpoint).then(|| to_signer(endpoint)));
@@ -51,8 +51,9 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
     policy_of(endpoint, Part::Server, ingress.collect(), egress.collect())
 }
 
-/// Closes the gateway's pods of `endpoint` both ways and opens the proxy to the server's pods, name servers, and public
-/// addresses on the ports that `file` names. Which hosts those may be is for the gateway to say.
+/// Closes the gateway's pods of `endpoint` both ways and opens the proxy to the server's pods, the admin port to the operator,
+/// and the way to name servers, to the collector of its events, and to public addresses on the ports that `file` names. Which
+/// hosts those may be is for the gateway to say.
 pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) -> NetworkPolicy {
     let from_server = NetworkPolicyIngressRule {
         from: Some(vec![pods_of(endpoint, Part::Server)]),
@@ -67,8 +68,10 @@ pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) ->
     let egress = std::iter::once(name_servers())
         .chain((!ports.is_empty()).then(|| to(public(file), &ports)))
         .chain(private)
-        .chain(signer);
-    policy_of(endpoint, Part::Gateway, vec![from_server], egress.collect())
+        .chain(signer)
+        .chain(collector(endpoint));
+    let ingress = std::iter::once(from_server).chain(operator(endpoint, GATEWAY_ADMIN_PORT));
+    policy_of(endpoint, Part::Gateway, ingress.collect(), egress.collect())
 }
 
 fn policy_of(
@@ -132,12 +135,12 @@ fn peers(endpoint: &ValidatedEndpoint) -> Option<(NetworkPolicyIngressRule, Netw
         .then(|| (ingress(), to(own(), &[SIDECAR_PEER_PORT])))
 }
 
-/// The operator reads readiness and server info from the admin port. An empty selector would mean every pod.
-fn operator(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyIngressRule> {
+/// The operator reads readiness, server info and anchors from the admin port. An empty selector would mean every pod.
+fn operator(endpoint: &ValidatedEndpoint, port: u16) -> Option<NetworkPolicyIngressRule> {
     let labels = &endpoint.settings.operator_pod_labels;
     (!labels.is_empty()).then(|| NetworkPolicyIngressRule {
         from: Some(vec![pods_in(&endpoint.settings.operator_namespace, labels)]),
-        ports: Some(vec![tcp(SIDECAR_ADMIN_PORT)]),
+        ports: Some(vec![tcp(port)]),
     })
 }
 
@@ -174,11 +177,18 @@ fn name_servers() -> NetworkPolicyEgressRule {
     }
 }
 
+/// The collector of the endpoint's records, which takes the gateway's events too.
+fn collector(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicyEgressRule> {
+    let rule = endpoint.egress.iter().find(|rule| rule.origin == Origin::Collector)?;
+    destination(&rule.destination)
+}
+
 /// `None` for hosts, which are reached through the gateway.
 fn destination(destination: &Destination) -> Option<NetworkPolicyEgressRule> {
     match destination {
         Destination::Host(_) => None,
         Destination::Network { network, except, ports } => Some(to(vec![block(*network, except)], ports)),
+        Destination::KubernetesApi { address, ports } => Some(to(vec![block(Network::host(*address), &[])], ports)),
         Destination::Service {
             namespace,
             selector,

@@ -5,6 +5,7 @@ use crate::{
     containers::{self, Every, Failures},
     endpoint::{Destination, Gateway, Origin},
     fences, identity, injection,
+    keys::Bundle,
     metadata::Part,
     transparent, workload,
 };
@@ -16,17 +17,17 @@ use k8s_openapi::api::{
 };
 use sallyport_api::v1alpha1::{GATEWAY_ADMIN_PORT, GATEWAY_PORT};
 use sallyport_policy::{
-    EndpointIdentity, MOUNT_PATH,
+    AuditPolicy, AuditSinks, EndpointIdentity, MOUNT_PATH, OtlpSink,
     egress::{
-        DeniedNetwork, DeniedNetworkKind, EgressAddresses, EgressFile, EgressHostRule, EgressLimits, EgressListen,
-        EgressMode, FILE_NAME, PermittedNetwork, ResolverPolicy, SCHEMA,
+        CLIENTS_FILE_NAME, DeniedNetwork, DeniedNetworkKind, EgressAddresses, EgressAudit, EgressFile, EgressHostRule,
+        EgressLimits, EgressListen, EgressMode, FILE_NAME, PermittedNetwork, ResolverPolicy, SCHEMA,
     },
 };
 use serde_json::Value;
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// Name of the container.
-const CONTAINER: &str = "egress";
+pub const CONTAINER: &str = "egress";
 
 /// User and group of the gateway.
 const GATEWAY_ID: i64 = 65530;
@@ -56,7 +57,7 @@ const OWN_NAMES: &str = "localhost,127.0.0.1,::1";
 pub struct GatewayChildren {
     /// Identity of the pods: without a token, without rights.
     pub service_account: ServiceAccount,
-    /// Holds the egress file.
+    /// Holds the egress file and the clients file.
     pub config_map: ConfigMap,
     /// Opens the proxy's port to the endpoint's pods alone, and the way out to public addresses.
     pub network_policy: NetworkPolicy,
@@ -87,9 +88,12 @@ pub(crate) fn children(endpoint: &ValidatedEndpoint) -> Option<GatewayChildren> 
     let gateway = endpoint.gateway.as_ref()?;
     let file = file(endpoint, gateway);
     let text = file.to_string();
+    // Only the egress file counts for new pods: who connects changes with every pod of the server.
+    let clients = gateway.clients.to_text().unwrap_or_default();
+    let files = [(FILE_NAME, text.as_str()), (CLIENTS_FILE_NAME, clients.as_str())];
     Some(GatewayChildren {
         service_account: identity::service_account(endpoint, Part::Gateway),
-        config_map: config::config_map(endpoint, Part::Gateway, FILE_NAME, &text),
+        config_map: config::config_map(endpoint, Part::Gateway, files),
         network_policy: fences::gateway_policy(endpoint, &file),
         pod_disruption_budget: identity::pod_disruption_budget(endpoint, Part::Gateway),
         service: identity::service(endpoint, Part::Gateway),
@@ -158,10 +162,17 @@ pub(crate) fn proxy_url(endpoint: &ValidatedEndpoint) -> Option<String> {
 
 /// What is reached without the gateway: the server's own pod, allowed networks, and, with a resolver, the cluster's names.
 fn direct(endpoint: &ValidatedEndpoint) -> String {
-    let networks = networks(endpoint).map(|(network, ..)| match network.single() {
-        Some(address) => address.to_string(),
-        None => network.to_string(),
-    });
+    let networks = endpoint
+        .egress
+        .iter()
+        .filter_map(|rule| match (&rule.origin, &rule.destination) {
+            (Origin::Allow(_), Destination::Network { network, .. }) => Some(match network.single() {
+                Some(address) => address.to_string(),
+                None => network.to_string(),
+            }),
+            (Origin::Allow(_), Destination::KubernetesApi { address, .. }) => Some(address.to_string()),
+            _ => None,
+        });
     let names = endpoint
         .cluster_dns
         .then(|| [".svc".to_owned(), format!(".{}", endpoint.settings.cluster_domain)]);
@@ -210,14 +221,32 @@ fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
         },
         resolver: ResolverPolicy::default(),
         limits: EgressLimits::default(),
+        audit: audit(endpoint),
         signer_port: injection::signer_port(endpoint),
+    }
+}
+
+/// Events go where the records of calls go.
+fn audit(endpoint: &ValidatedEndpoint) -> EgressAudit {
+    let AuditPolicy {
+        format,
+        sinks,
+        on_sink_failure,
+        ..
+    } = endpoint.calls.audit.clone();
+    // Connections are no spans.
+    let otlp = sinks.otlp.map(|otlp| OtlpSink { traces: false, ..otlp });
+    EgressAudit {
+        format,
+        sinks: AuditSinks { otlp, ..sinks },
+        on_sink_failure,
     }
 }
 
 fn rules(endpoint: &ValidatedEndpoint) -> Vec<EgressHostRule> {
     let hosts = endpoint.egress.iter().filter_map(|rule| match &rule.destination {
         Destination::Host(host) => Some(host.clone()),
-        Destination::Network { .. } | Destination::Service { .. } => None,
+        Destination::Network { .. } | Destination::KubernetesApi { .. } | Destination::Service { .. } => None,
     });
     hosts.collect()
 }
@@ -262,11 +291,12 @@ pub(crate) fn dialled_networks<'a>(
 fn pod_spec(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile) -> PodSpec {
     let policy = config::volume(endpoint, Part::Gateway);
     let injected = injection::gateway_volumes(&gateway.injected);
+    let collector = gateway.collector.as_ref().map(Bundle::volume);
     PodSpec {
         // The gateway resolves names, by the cluster's name servers; the server's pods have none.
         dns_policy: Some("ClusterFirst".to_owned()),
         containers: vec![container(endpoint, gateway, file)],
-        volumes: Some(std::iter::once(policy).chain(injected).collect()),
+        volumes: Some(std::iter::once(policy).chain(injected).chain(collector).collect()),
         ..workload::hardened_pod(endpoint, Part::Gateway, GATEWAY_ID)
     }
 }
@@ -281,6 +311,7 @@ fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile)
         format!("{MOUNT_PATH}/{FILE_NAME}"),
     ];
     let injected = injection::gateway_mounts(&gateway.injected);
+    let collector = gateway.collector.as_ref().map(Bundle::mount);
     let tls = transparent::port(endpoint).map(|port| containers::port(containers::TLS_PORT_NAME, port));
     let ports = [
         containers::port(containers::PROXY_PORT_NAME, GATEWAY_PORT),
@@ -296,7 +327,12 @@ fn container(endpoint: &ValidatedEndpoint, gateway: &Gateway, file: &EgressFile)
         liveness_probe: Some(containers::probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(containers::probe("/readyz", Every::Seconds(5), Failures(2))),
         lifecycle: Some(containers::stop_delay()),
-        volume_mounts: Some(std::iter::once(config::mount()).chain(injected).collect()),
+        volume_mounts: Some(
+            std::iter::once(config::mount())
+                .chain(injected)
+                .chain(collector)
+                .collect(),
+        ),
         resources: Some(amounts(endpoint).requirements()),
         ..containers::hardened(GATEWAY_ID)
     }

@@ -6,6 +6,7 @@
 mod beyond;
 mod containers;
 mod entrance;
+mod exit;
 mod restricted;
 
 use crate::ValidatedEndpoint;
@@ -55,7 +56,7 @@ pub enum Verdict {
 pub static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| [restricted::CHECKS, beyond::CHECKS].concat());
 
 /// Every check of an endpoint itself.
-pub const ENDPOINT_CHECKS: &[EndpointCheck] = entrance::CHECKS;
+pub const ENDPOINT_CHECKS: &[EndpointCheck] = &[entrance::CALLERS, exit::KUBERNETES_API];
 
 /// Checks that speak of a server's pod alone: an egress gateway resolves names, starts without waiting, and is an
 /// entrance of its own.

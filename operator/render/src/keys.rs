@@ -58,7 +58,7 @@ impl Key {
     }
 }
 
-/// Certificate authorities that the audit sidecar trusts for one purpose.
+/// Certificate authorities that the audit sidecar trusts for one purpose; those of the collector, the egress gateway too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bundle {
     /// Name of its directory.
@@ -68,7 +68,7 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Path of the file in the audit sidecar.
+    /// Path of the file in the container.
     pub fn path(&self) -> String {
         format!("{BUNDLES_PATH}/{}/{BUNDLE_FILE}", self.name)
     }

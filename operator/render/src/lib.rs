@@ -37,7 +37,7 @@ pub use endpoint::ValidatedEndpoint;
 pub use explain::{Explanation, ParseTargetError, Reach, Target, explain};
 pub use facts::{ClassFact, CredentialFact, Facts, NodeFeatures, Settings};
 pub use footprint::{Footprint, footprint};
-pub use gateway::GatewayChildren;
+pub use gateway::{CONTAINER as GATEWAY_CONTAINER, GatewayChildren};
 pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
 pub use sallyport_policy::{Network, ParseNetworkError};
 pub use validate::{ValidateError, validate};
@@ -53,7 +53,7 @@ pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
     let lasting = sallyport_policy::PolicyFile { generation: 0, ..file }.to_string();
     Children::prepared(
         identity::service_account(endpoint, Part::Server),
-        config::config_map(endpoint, Part::Server, sallyport_policy::FILE_NAME, &policy),
+        config::config_map(endpoint, Part::Server, [(sallyport_policy::FILE_NAME, &policy)]),
         fences::network_policy(endpoint),
         identity::pod_disruption_budget(endpoint, Part::Server),
         identity::service(endpoint, Part::Server),

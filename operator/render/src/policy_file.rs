@@ -66,6 +66,7 @@ fn enforcement(endpoint: &ValidatedEndpoint) -> Enforcement {
         mode,
         wait_seconds,
         canaries: endpoint.canaries.clone(),
+        kubernetes_api: endpoint.kubernetes_api(),
     }
 }
 

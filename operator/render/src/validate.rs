@@ -61,9 +61,9 @@ pub fn validate(
     if spec.egress.dns == EgressDns::ClusterDns && !class.egress.allow_cluster_dns {
         return Err(ValidateError::ClassDns);
     }
-    let forbidden = egress::forbidden(&facts.api_servers);
+    let closed = egress::Closed::new(&facts.api_servers, &class.egress);
     let callers = callers::callers(spec, &class, facts)?;
-    let recording = calls::recording(&spec.audit, &forbidden)?;
+    let recording = calls::recording(&spec.audit, &closed.forbidden)?;
     let (origins, external_host) = calls::outside(&spec.access)?;
     let targets = callers.targets.into_iter().chain(recording.target);
     let credentials = credentials(&spec.credentials, &facts.credentials)?;
@@ -103,9 +103,9 @@ pub fn validate(
             audit: recording.policy,
         },
         keys: callers.keys,
+        gateway: egress::gateway(spec, facts, injected, recording.bundle.clone()),
         bundles: callers.bundles.into_iter().chain(recording.bundle).collect(),
-        gateway: egress::gateway(spec, facts, injected),
-        egress: egress::rules(&spec.egress, &forbidden)?
+        egress: egress::rules(&spec.egress, &closed)?
             .into_iter()
             .chain(targets)
             .collect(),

@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
+use sallyport_policy::enforcement::{Enforcement, EnforcementMode, KubernetesApi};
 use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Rate, Rates, Upstream};
 use sallyport_sidecar::{Place, Sidecar};
 use std::{
@@ -109,6 +109,7 @@ fn policy(port: u16) -> PolicyFile {
             mode: EnforcementMode::Warn,
             wait_seconds: 1,
             canaries: vec![],
+            kubernetes_api: KubernetesApi::Forbidden,
         },
         limits: Limits {
             rates: Rates {

@@ -33,6 +33,8 @@ enum Command {
         /// Socket of the process that holds the ports. Without one, they are taken.
         #[arg(long, env = "SALLYPORT_PORTS")]
         ports: Option<PathBuf>,
+        #[command(flatten)]
+        last: Last,
     },
     /// Hold the ports of the policy for the sidecar, so that nobody else listens there while it is away.
     Hold {
@@ -47,9 +49,8 @@ enum Command {
     Guard {
         #[command(flatten)]
         common: Common,
-        /// Where the kubelet looks for the last words of a container.
-        #[arg(long, default_value = "/dev/termination-log")]
-        termination_log: PathBuf,
+        #[command(flatten)]
+        last: Last,
     },
 }
 
@@ -73,6 +74,13 @@ struct Common {
     /// The pod's own address, where other replicas reach it.
     #[arg(long, env = "POD_IP")]
     pod_address: Option<IpAddr>,
+}
+
+#[derive(clap::Args)]
+struct Last {
+    /// Where the kubelet looks for the last words of a container.
+    #[arg(long, default_value = "/dev/termination-log")]
+    termination_log: PathBuf,
 }
 
 impl Common {
@@ -117,20 +125,17 @@ enum RunError {
 #[tokio::main]
 async fn main() -> ExitCode {
     let ended = match Args::parse().command {
-        Command::Run { common, ports } => {
+        Command::Run { common, ports, last } => {
             log(common.log_level.clone());
-            run(common, ports).await
+            run(common, ports, last.termination_log).await
         }
         Command::Hold { common, socket } => {
             log(common.log_level.clone());
             hold(common, &socket).await
         }
-        Command::Guard {
-            common,
-            termination_log,
-        } => {
+        Command::Guard { common, last } => {
             log(common.log_level.clone());
-            guard(common, &termination_log).await
+            guard(common, &last.termination_log).await
         }
     };
     match ended {
@@ -191,11 +196,12 @@ async fn hold(common: Common, socket: &Path) -> Result<(), RunError> {
     }
 }
 
-async fn run(common: Common, ports: Option<PathBuf>) -> Result<(), RunError> {
+async fn run(common: Common, ports: Option<PathBuf>, termination_log: PathBuf) -> Result<(), RunError> {
     let place = Place {
         api_server: common.api_server(),
         pod: common.pod_address,
         ports,
+        termination_log: Some(termination_log),
     };
     let policy = read_policy(common.policy.clone())?;
     // Not through std's own handle: it keeps what a failed write left over, and the journal must know what was written.

@@ -100,6 +100,8 @@ pub struct Place {
     pub pod: Option<IpAddr>,
     /// Socket of the process that holds the ports. Without one, the sidecar takes them itself.
     pub ports: Option<PathBuf>,
+    /// Where the kubelet looks for the last words of the container.
+    pub termination_log: Option<PathBuf>,
 }
 
 /// A sidecar that has its ports and does not serve yet.
@@ -162,8 +164,8 @@ impl Sidecar {
         let metrics = Arc::new(Metrics::new());
         // A request holds its places in the journal until it ends, and a connection has one request at a time.
         let capacity = connections(&policy) * Admission::PLACES + BACKLOG;
-        let (journal, journal_thread) =
-            Journal::start(sink, journal_settings(&policy, capacity), metrics.journal.clone())?;
+        let settings = journal_settings(&policy, capacity).ending_in(place.termination_log.clone());
+        let (journal, journal_thread) = Journal::start(sink, settings, metrics.journal.clone())?;
         let seal = Arc::new(Seal::new(
             &policy.endpoint.uid,
             policy.sealing.keys_file.as_ref().map(PathBuf::from),

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
 
 use cap::Cap;
-use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
+use sallyport_policy::enforcement::{Enforcement, EnforcementMode, KubernetesApi};
 use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Rate, Rates, Upstream};
 use sallyport_sidecar::{Place, Sidecar};
 use std::alloc::System;
@@ -100,6 +100,7 @@ fn policy(port: u16) -> PolicyFile {
             mode: EnforcementMode::Warn,
             wait_seconds: 1,
             canaries: vec![],
+            kubernetes_api: KubernetesApi::Forbidden,
         },
         ..PolicyFile::open(endpoint, Listen::new(0, 0), Upstream::port(port, "/mcp"))
     }

@@ -118,4 +118,8 @@ pub struct EgressCeiling {
     /// Whether an endpoint may say dns: ClusterDNS, which lets data leave inside the questions.
     #[serde(default)]
     pub allow_cluster_dns: bool,
+    /// Whether an endpoint may open the Kubernetes API to its server, by a cidr rule for its very address: for servers that
+    /// manage the cluster. Such pods are not measured against the API any more, and carry a deviation in their posture.
+    #[serde(default)]
+    pub allow_kubernetes_api: bool,
 }

@@ -56,6 +56,7 @@ pub enum EgressMode {
     validation = Rule::new("!has(self.transparent) || !self.transparent || !has(self.ports) || 443 in self.ports").message("egress.allow[] with transparent needs port 443, the only one that is led by TLS server name; add it to ports or leave ports out"),
     validation = Rule::new("!has(self.inject) || (has(self.host) && !self.host.startsWith('*'))").message("egress.allow[].inject needs a host with one name: a credential goes to the host that is named and to no other; write one rule for each name"),
     validation = Rule::new("!has(self.inject) || !has(self.ports) || !(80 in self.ports)").message("egress.allow[] with inject speaks TLS alone; remove port 80"),
+    validation = Rule::new("!has(self.ports) || !(6443 in self.ports) || has(self.cidr)").message("egress port 6443 (Kubernetes API) is never open by a host's name; remove it, or, where the endpoint's class says egress: {allowKubernetesApi: true}, write the API server's address as cidr, as in {cidr: 10.96.0.1/32, ports: [443]}"),
     validation = Rule::new("!has(self.except) || has(self.cidr)").message("egress.allow[].except belongs to cidr"),
     validation = Rule::new("!has(self.cidr) || !has(self.except) || !isCIDR(self.cidr) || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength())").message("egress.allow[].except must lie inside cidr, as in cidr: 10.0.0.0/8 with except: [10.1.0.0/16]")
 )]
@@ -72,7 +73,8 @@ pub struct EgressRule {
     )]
     pub host: Option<String>,
     /// Addresses outside the cluster. For pods use service: whether a Service's address is matched before or after its
-    /// translation is undefined. Metadata addresses and the API server's are cut out of wider networks.
+    /// translation is undefined. Metadata addresses and the API server's are cut out of wider networks; a rule for the very
+    /// address of the API server needs a class that says egress: {allowKubernetesApi: true}.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 49))]
     #[x_kube(
@@ -88,7 +90,7 @@ pub struct EgressRule {
     /// TCP ports. 443 for a host, if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(p, !(p in [6443, 53, 853, 5353, 15070]))").message("egress ports 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove them"))]
+    #[x_kube(validation = Rule::new("self.all(p, !(p in [53, 853, 5353, 15070]))").message("egress ports 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove them"))]
     pub ports: Vec<i32>,
     /// For a server that ignores HTTPS_PROXY: the pod's /etc/hosts leads the host's name to the egress gateway, which leads
     /// TLS on port 443 by its server name. One name, no wildcard.

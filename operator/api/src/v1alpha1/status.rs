@@ -100,28 +100,45 @@ pub struct ToolStatus {
     pub sha256: Option<String>,
 }
 
-/// How far the records of the pods' audit sidecars had come.
+/// How far the records of the pods' audit sidecars and egress gateways had come.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditStatus {
-    /// The end of each chain of records, as its sidecar told the operator last; the newest 40.
+    /// The end of each chain of records, as its program told the operator last; the newest 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["chain"]))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["chain"]))]
     pub anchors: Vec<AuditAnchor>,
 }
 
 /// The end of a chain of records.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct AuditAnchor {
-    /// Which chain: each run of a sidecar writes one of its own.
+    /// Which chain: each run of a program writes one of its own.
     pub chain: String,
-    /// Pod of the sidecar.
+    /// Whose records these are.
+    #[serde(default)]
+    pub writer: AuditWriter,
+    /// Pod that they were written in.
     pub pod: String,
+    /// UID of that pod: no other pod can move the anchor, not even one of the same name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pod_uid: String,
     /// Number of the last record; the first is 0.
     pub seq: i64,
     /// The last record's hash.
     pub hash: String,
     /// When it was written.
     pub time: String,
+}
+
+/// Which program of an endpoint writes a chain of records.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditWriter {
+    /// The audit sidecar, in each of the server's pods: requests.
+    #[default]
+    Sidecar,
+    /// The egress gateway, in pods of its own: connections to hosts.
+    EgressGateway,
 }
 
 /// One credential or key as far as the operator may see it.

@@ -4,6 +4,7 @@
 //! into the [chain](crate::chain) and writes them.
 
 mod health;
+mod last_word;
 mod loss;
 mod mark;
 mod metrics;
@@ -21,6 +22,7 @@ use loss::Unqueued;
 use sallyport_policy::{AuditFormat, AuditPolicy, AuditPolicyError, OnSinkFailure};
 use serde_json::{Map, Value};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -90,6 +92,9 @@ pub struct Settings {
     pub policy: AuditPolicy,
     /// Records that are reserved or queued at a time.
     pub capacity: usize,
+    /// File in which the chain's end stands after every write, as a [`LastWord`](sallyport_policy::LastWord). Nowhere, if it does not
+    /// exist.
+    pub last_word: Option<PathBuf>,
 }
 
 impl Settings {
@@ -100,7 +105,15 @@ impl Settings {
             program,
             policy,
             capacity,
+            last_word: None,
         }
+    }
+
+    /// The same, with the chain's end in `file` after every write.
+    #[must_use]
+    pub fn ending_in(mut self, file: Option<PathBuf>) -> Self {
+        self.last_word = file;
+        self
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::verify::{Leniency, verify};
 use pretty_assertions::assert_eq;
-use sallyport_policy::EndpointIdentity;
+use sallyport_policy::{EndpointIdentity, LastWord};
 use serde_json::json;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +52,15 @@ impl Write for Log {
 }
 
 fn start(log: &Log, on_sink_failure: OnSinkFailure, capacity: usize) -> (Journal<Numbered>, JournalThread) {
+    start_ending_in(log, on_sink_failure, capacity, None)
+}
+
+fn start_ending_in(
+    log: &Log,
+    on_sink_failure: OnSinkFailure,
+    capacity: usize,
+    last_word: Option<PathBuf>,
+) -> (Journal<Numbered>, JournalThread) {
     let endpoint = EndpointIdentity {
         namespace: "team-a".into(),
         name: "demo".into(),
@@ -62,7 +71,7 @@ fn start(log: &Log, on_sink_failure: OnSinkFailure, capacity: usize) -> (Journal
         ..AuditPolicy::default()
     };
     let settings = Settings::new(Program::here("test", "0", Arc::new(endpoint)), policy, capacity);
-    Journal::start(log.clone(), settings, JournalMetrics::default()).unwrap()
+    Journal::start(log.clone(), settings.ending_in(last_word), JournalMetrics::default()).unwrap()
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
@@ -155,6 +164,38 @@ async fn drop_lets_calls_pass_and_the_chain_says_what_it_lost() {
     let lost = report.chains[0].lost;
     assert!(lost > 0, "the queue of 4 was full");
     assert_eq!(written + lost, calls + 1);
+}
+
+#[tokio::test]
+async fn the_end_of_the_chain_stands_where_the_kubelet_looks_before_and_after_the_programs_end() {
+    let path = std::env::temp_dir().join(format!("sallyport-last-word-{}", std::process::id()));
+    let said = || LastWord::parse(&std::fs::read_to_string(&path).unwrap()).map(|word| word.anchor.seq);
+    // There is no file outside of a container, and none is made.
+    let (log, missing) = (Log::default(), path.with_extension("missing"));
+    let (journal, thread) = start_ending_in(&log, OnSinkFailure::Block, 8, Some(missing.clone()));
+    drop(journal);
+    thread.finish(Duration::from_secs(5)).await.unwrap();
+    assert!(!missing.exists());
+    // What an earlier run left is replaced.
+    std::fs::write(&path, "x".repeat(100)).unwrap();
+    let (journal, thread) = start_ending_in(&log, OnSinkFailure::Block, 8, Some(path.clone()));
+    for number in 0..3 {
+        journal.admit().await.unwrap().send(Numbered(number));
+    }
+    // Whoever kills the program now leaves this.
+    until(|| said() == Some(3)).await;
+    drop(journal);
+    thread.finish(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(said(), Some(4));
+    let last = log.lines().pop().unwrap();
+    let word = LastWord::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(
+        (&last["kind"], &last["chain"]["hash"]),
+        (&json!("chain_end"), &json!(word.anchor.hash))
+    );
+    assert_eq!(last["chain"]["id"], json!(word.anchor.chain));
+    assert!(word.anchor.is_of_pod(word.anchor.chain.split('/').next().unwrap()));
+    std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]

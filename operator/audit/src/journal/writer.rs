@@ -1,5 +1,6 @@
 //! The thread that gives records their form, links them and writes them.
 
+use super::last_word::LastWordFile;
 use super::loss::Gap;
 use super::mark::{Mark, Program};
 use super::{Journaled, Settings, Shared, UnwrittenRecords};
@@ -32,6 +33,7 @@ pub(super) struct Writer<W, R> {
     chain: Chain,
     /// What the collector was not given yet.
     gap: Gap,
+    last_word: Option<LastWordFile>,
     shared: Arc<Shared>,
 }
 
@@ -61,6 +63,7 @@ impl<W: Write, R: Journaled> Writer<W, R> {
             format: settings.policy.format,
             chain: Chain::begin(settings.chain.clone()),
             gap: Gap::default(),
+            last_word: settings.last_word.as_deref().and_then(LastWordFile::open),
             shared,
         }
     }
@@ -147,6 +150,9 @@ impl<W: Write, R: Journaled> Writer<W, R> {
             }
         }
         let anchor = self.chain.anchor(Timestamp::now());
+        if let (Some(file), Some(anchor)) = (&mut self.last_word, &anchor) {
+            file.write(anchor);
+        }
         *self.shared.anchor.lock().unwrap_or_else(PoisonError::into_inner) = anchor;
         self.shared.metrics.written(batch.records);
         batch.lines.clear();

@@ -1,6 +1,7 @@
 //! Whether records are whole.
 
-use super::{Error, Verify, documents, each_line, printable};
+use super::{Error, Verify, Writer, documents, each_line, printable};
+use sallyport_api::v1alpha1::AuditWriter;
 use sallyport_audit::Anchor;
 use sallyport_audit::verify::{ChainReport, Leniency, Report, Verifier};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use std::path::Path;
 pub fn run(asked: &Verify) -> Result<(String, bool), Error> {
     let mut anchors = Vec::new();
     for path in &asked.anchor {
-        anchors.extend(anchors_of(path)?);
+        anchors.extend(anchors_of(path, asked.writer)?);
     }
     let mut verifier = Verifier::new(Leniency {
         partial: asked.partial,
@@ -25,7 +26,7 @@ pub fn run(asked: &Verify) -> Result<(String, bool), Error> {
     Ok((text(&report, !anchors.is_empty()), report.is_whole()))
 }
 
-fn anchors_of(path: &Path) -> Result<Vec<Anchor>, Error> {
+fn anchors_of(path: &Path, writer: Option<Writer>) -> Result<Vec<Anchor>, Error> {
     let mut found = Vec::new();
     for document in documents(path)? {
         let listed = document
@@ -40,11 +41,23 @@ fn anchors_of(path: &Path) -> Result<Vec<Anchor>, Error> {
     if found.is_empty() {
         return Err(Error::NoAnchor { path: path.to_owned() });
     }
-    let anchors = found.into_iter().map(serde_json::from_value);
+    let anchors = found.into_iter().filter(|anchor| is_of(anchor, writer));
+    let anchors = anchors.map(serde_json::from_value);
     anchors.collect::<Result<_, _>>().map_err(|source| Error::Anchor {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Whether `writer` wrote the chain. What an admin port answered does not say who did, and counts.
+fn is_of(anchor: &Value, writer: Option<Writer>) -> bool {
+    let wanted = match writer {
+        None => return true,
+        Some(Writer::Sidecar) => AuditWriter::Sidecar,
+        Some(Writer::EgressGateway) => AuditWriter::EgressGateway,
+    };
+    let said = anchor.get("writer").cloned().map(serde_json::from_value::<AuditWriter>);
+    said.is_none_or(|said| said.is_ok_and(|said| said == wanted))
 }
 
 fn text(report: &Report, anchored: bool) -> String {

@@ -1,5 +1,6 @@
 use super::*;
 use pretty_assertions::assert_eq;
+use sallyport_policy::enforcement::KubernetesApi::{Allowed, Forbidden};
 use sallyport_policy::enforcement::Observation;
 use serde_json::{Value, json};
 
@@ -66,16 +67,31 @@ fn a_refusal_proves_only_what_the_operator_witnessed() {
         (Refused, Reached, false, open(reached_api)),
         (Refused, Inconclusive, true, Finding::Unproven(reached_api.to_owned())),
     ] {
-        let found = judge(&report(canary_verdict, api_verdict), &[canary()], witnessed);
+        let found = judge(&report(canary_verdict, api_verdict), Forbidden, &[canary()], witnessed);
         assert_eq!(found, expected, "{canary_verdict:?} {api_verdict:?} {witnessed}");
     }
+}
+
+#[test]
+fn an_api_server_that_a_rule_opens_is_no_finding_and_the_canary_still_is() {
+    use Verdict::{Reached, Refused};
+    let found = |canary_verdict, api_verdict, api| judge(&report(canary_verdict, api_verdict), api, &[canary()], true);
+    assert_eq!(found(Refused, Reached, Allowed), Finding::Proven);
+    assert!(matches!(found(Reached, Reached, Allowed), Finding::Open(why) if why.contains("canary")));
+    // The same pod of an endpoint without such a rule is open.
+    assert!(matches!(found(Refused, Reached, Forbidden), Finding::Open(_)));
+    let (.., text) = Enforcement::of(&[("demo-1".to_owned(), Finding::Proven)], true, Allowed).condition();
+    assert!(
+        text.ends_with("the Kubernetes API is open to them by egress.allow"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_refusal_somewhere_else_proves_nothing() {
     let elsewhere: SocketAddr = "10.96.0.8:15070".parse().unwrap();
     for canaries in [vec![elsewhere], vec![canary(), elsewhere]] {
-        let found = judge(&report(Verdict::Refused, Verdict::Refused), &canaries, true);
+        let found = judge(&report(Verdict::Refused, Verdict::Refused), Forbidden, &canaries, true);
         assert!(matches!(found, Finding::Unproven(_)), "{canaries:?}: {found:?}");
     }
 }
@@ -122,7 +138,7 @@ fn the_condition_counts_and_says_what_stands_in_the_way() {
             .enumerate()
             .map(|(index, finding)| (format!("demo-{index}"), finding.clone()))
             .collect();
-        Enforcement::of(&named, true)
+        Enforcement::of(&named, true, Forbidden)
     };
     let open = Finding::Open("reached".to_owned());
     let unproven = Finding::Unproven("its guard is measuring".to_owned());
@@ -168,9 +184,15 @@ fn the_condition_counts_and_says_what_stands_in_the_way() {
 #[tokio::test(start_paused = true)]
 async fn a_doubt_is_told_after_a_while_and_an_open_pod_at_once() {
     let measurements = Measurements::default();
-    let doubt = || Enforcement::of(&[("demo-1".to_owned(), Finding::Unwitnessed)], true);
-    let open = || Enforcement::of(&[("demo-1".to_owned(), Finding::Open("reached".to_owned()))], true);
-    let proven = || Enforcement::of(&[("demo-1".to_owned(), Finding::Proven)], true);
+    let doubt = || Enforcement::of(&[("demo-1".to_owned(), Finding::Unwitnessed)], true, Forbidden);
+    let open = || {
+        Enforcement::of(
+            &[("demo-1".to_owned(), Finding::Open("reached".to_owned()))],
+            true,
+            Forbidden,
+        )
+    };
+    let proven = || Enforcement::of(&[("demo-1".to_owned(), Finding::Proven)], true, Forbidden);
     let settle = |measured, was_proven| measurements.settle("team-a", "demo", measured, was_proven);
     assert!(measurements.is_due("team-a", "demo"));
     assert_eq!(settle(doubt(), false), Some(doubt()), "nothing was proven before");
@@ -193,7 +215,7 @@ async fn a_doubt_is_told_after_a_while_and_an_open_pod_at_once() {
 
 #[test]
 fn only_pods_that_can_be_asked_are_asked_again_soon() {
-    let measured = |finding, asked| Enforcement::of(&[("demo-1".to_owned(), finding)], asked).again();
+    let measured = |finding, asked| Enforcement::of(&[("demo-1".to_owned(), finding)], asked, Forbidden).again();
     assert_eq!(measured(Finding::Proven, true), EVERY);
     assert_eq!(measured(Finding::Unwitnessed, true), SOON);
     assert_eq!(measured(Finding::Open(String::new()), true), SOON);

@@ -6,6 +6,7 @@ use k8s_openapi::api::{
 };
 use pretty_assertions::assert_eq;
 use sallyport_api::v1alpha1::ToolStatus;
+use sallyport_policy::enforcement::KubernetesApi;
 use sallyport_render::{Amounts, Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
 use serde_json::{Value, json};
 
@@ -212,6 +213,7 @@ fn measured(proven: usize, open: usize) -> Enforcement {
         open,
         unwitnessed: 0,
         asked: true,
+        api: KubernetesApi::Forbidden,
         obstacle: Some("pod demo-1: why not".to_owned()),
     }
 }

@@ -15,6 +15,7 @@ mod inject;
 mod lifecycle;
 mod limits;
 mod properties;
+mod records;
 mod support;
 mod transparent;
 mod tunnels;

@@ -1,7 +1,7 @@
 //! The egress file: one JSON document per endpoint that may call hosts by name.
 
 use super::{HostPattern, Injection};
-use crate::{EndpointIdentity, Network};
+use crate::{AuditFormat, AuditPolicy, AuditSinks, EndpointIdentity, Network, OnSinkFailure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -36,6 +36,9 @@ pub struct EgressFile {
     pub resolver: ResolverPolicy,
     /// Bounds on every connection.
     pub limits: EgressLimits,
+    /// Where events go, and in which form. Read once, at the start.
+    #[serde(default)]
+    pub audit: EgressAudit,
     /// Port of the signer in each of the server's pods, which certifies that the gateway may end TLS. Absent when no rule
     /// injects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +127,18 @@ pub enum DeniedNetworkKind {
     ApiServer,
 }
 
+/// Where events go, and in which form: as the endpoint says for the records of its calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressAudit {
+    /// The form of an event.
+    pub format: AuditFormat,
+    /// Where events go.
+    pub sinks: AuditSinks,
+    /// What happens to connections while a sink takes no events.
+    pub on_sink_failure: OnSinkFailure,
+}
+
 /// How names are resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -160,6 +175,18 @@ pub struct EgressLimits {
     pub bytes: u64,
     /// Seconds that connections under way get to finish after SIGTERM. Read once, at the start.
     pub drain_seconds: u64,
+}
+
+impl EgressAudit {
+    /// In the words of the journal, which knows of calls too.
+    pub fn policy(&self) -> AuditPolicy {
+        AuditPolicy {
+            format: self.format,
+            sinks: self.sinks.clone(),
+            on_sink_failure: self.on_sink_failure,
+            ..AuditPolicy::default()
+        }
+    }
 }
 
 impl Default for ResolverPolicy {
@@ -302,6 +329,7 @@ pub(super) mod tests {
             },
             resolver: ResolverPolicy::default(),
             limits: EgressLimits::default(),
+            audit: EgressAudit::default(),
             signer_port: None,
         }
     }
@@ -326,6 +354,7 @@ pub(super) mod tests {
             "\"addresses\": {",
             "\"resolver\": {",
             "\"limits\": {",
+            "\"audit\": {",
         ] {
             let more = text.replacen(anchor, &format!("{anchor}\"denyEverything\": true,"), 1);
             assert!(matches!(EgressFile::parse(&more), Err(ParseError::Json(_))), "{anchor}");

@@ -1,8 +1,8 @@
-//! What is of the endpoint itself, and no pod shows.
+//! Whom an endpoint lets in, which no pod shows.
 
 use super::{EndpointCheck, Verdict};
 
-pub(super) const CHECKS: &[EndpointCheck] = &[EndpointCheck {
+pub(super) const CALLERS: EndpointCheck = EndpointCheck {
     id: "callers-known",
     title: "Callers prove who they are, to the audit sidecar",
     source: "MCP authorization; OWASP MCP07; CIS 5.1",
@@ -15,4 +15,4 @@ pub(super) const CHECKS: &[EndpointCheck] = &[EndpointCheck {
         };
         Verdict::pass_if(!calls.authentication.anonymous, reason)
     },
-}];
+};

@@ -296,7 +296,7 @@ pub(super) fn recording(spec: &api::Audit, forbidden: &[crate::Network]) -> Resu
         let bundle = bundle
             .map(|bundle| callers::bundle("collector".to_owned(), bundle))
             .transpose()?;
-        let origin = Origin::Sidecar("audit.otlp".to_owned());
+        let origin = Origin::Collector;
         let destination = egress::address_target(&origin, &otlp.endpoint, otlp.service.as_ref(), forbidden)?;
         recording.policy.sinks.otlp = Some(OtlpSink {
             endpoint: otlp.endpoint.clone(),

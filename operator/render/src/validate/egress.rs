@@ -4,11 +4,12 @@ use super::{ValidateError, label_map};
 use crate::{
     Facts, Network, cidr,
     endpoint::{Destination, Gateway, Injected, Origin, Rule},
+    keys::Bundle,
     syntax,
 };
 use sallyport_api::{
     McpEndpointSpec,
-    v1alpha1::{self as api, CANARY_PORT, CredentialInjection, Egress, EgressRule, ServiceDestination},
+    v1alpha1::{self as api, CANARY_PORT, CredentialInjection, Egress, EgressCeiling, EgressRule, ServiceDestination},
 };
 use sallyport_policy::egress::{EgressHostRule, EgressMode, HostName, HostPattern};
 use std::{collections::BTreeSet, net::IpAddr};
@@ -33,9 +34,12 @@ const FORBIDDEN: &[&str] = &[
     "fd00:ec2::/32",
 ];
 
+/// The Kubernetes API's usual port.
+const API_PORT: u16 = 6443;
+
 /// The Kubernetes API's usual port, those of DNS, DNS over TLS and multicast DNS, and the canary's, which must be refused
 /// for anything to be proven.
-const FORBIDDEN_PORTS: &[u16] = &[6443, 53, 853, 5353, CANARY_PORT];
+const FORBIDDEN_PORTS: &[u16] = &[API_PORT, 53, 853, 5353, CANARY_PORT];
 
 const SYSTEM_NAMESPACE: &str = "kube-system";
 
@@ -57,16 +61,30 @@ const LOCAL_DOMAINS: &[&str] = &["svc", "local", "localhost", "arpa"];
 /// Name of a metadata service.
 const METADATA_HOST: &str = "metadata.google.internal";
 
-/// Networks that nothing in the pod may reach: the fixed ones, and the Kubernetes API.
-pub(super) fn forbidden(api_servers: &[IpAddr]) -> Vec<Network> {
-    let fixed = FORBIDDEN.iter().filter_map(|network| network.parse().ok());
-    fixed.chain(api_servers.iter().copied().map(Network::host)).collect()
+/// What is closed to every pod, unless the class says otherwise.
+pub(super) struct Closed<'a> {
+    /// Networks that nothing in the pod may reach: the fixed ones, and the Kubernetes API.
+    pub forbidden: Vec<Network>,
+    api_servers: &'a [IpAddr],
+    /// Whether a rule for the very address of the Kubernetes API opens it.
+    api_may_open: bool,
 }
 
-pub(super) fn rules(egress: &Egress, forbidden: &[Network]) -> Result<Vec<Rule>, ValidateError> {
+impl<'a> Closed<'a> {
+    pub fn new(api_servers: &'a [IpAddr], class: &EgressCeiling) -> Self {
+        let fixed = FORBIDDEN.iter().filter_map(|network| network.parse().ok());
+        Self {
+            forbidden: fixed.chain(api_servers.iter().copied().map(Network::host)).collect(),
+            api_servers,
+            api_may_open: class.allow_kubernetes_api,
+        }
+    }
+}
+
+pub(super) fn rules(egress: &Egress, closed: &Closed<'_>) -> Result<Vec<Rule>, ValidateError> {
     let rule = |(index, rule)| {
         let origin = Origin::Allow(index);
-        let destination = destination(&origin, rule, forbidden)?;
+        let destination = destination(&origin, rule, closed)?;
         Ok(Rule { origin, destination })
     };
     egress.allow.iter().enumerate().map(rule).collect()
@@ -106,7 +124,12 @@ pub(super) fn address_target(
     }
 }
 
-pub(super) fn gateway(spec: &McpEndpointSpec, facts: &Facts, injected: Injected) -> Option<Gateway> {
+pub(super) fn gateway(
+    spec: &McpEndpointSpec,
+    facts: &Facts,
+    injected: Injected,
+    collector: Option<Bundle>,
+) -> Option<Gateway> {
     let mode = match spec.egress.mode {
         api::EgressMode::Enforce => EgressMode::Enforce,
         api::EgressMode::Audit => EgressMode::Audit,
@@ -115,6 +138,8 @@ pub(super) fn gateway(spec: &McpEndpointSpec, facts: &Facts, injected: Injected)
         mode,
         address: facts.gateway_address,
         api_servers: facts.api_servers.clone(),
+        clients: facts.clients.clone(),
+        collector,
         transparent: transparent(&spec.egress),
         injected,
     })
@@ -126,7 +151,7 @@ fn transparent(egress: &Egress) -> BTreeSet<HostName> {
     rules.filter_map(|rule| rule.host.as_ref()?.parse().ok()).collect()
 }
 
-fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Result<Destination, ValidateError> {
+fn destination(origin: &Origin, rule: &EgressRule, closed: &Closed<'_>) -> Result<Destination, ValidateError> {
     match rule {
         EgressRule {
             host: Some(pattern),
@@ -145,7 +170,10 @@ fn destination(origin: &Origin, rule: &EgressRule, forbidden: &[Network]) -> Res
             service: None,
             transparent: false,
             inject: None,
-        } => network(origin, cidr, except, ports, forbidden),
+        } => match api_server(cidr, closed) {
+            Some(address) => kubernetes_api(origin, address, except, ports, closed),
+            None => network(origin, cidr, except, ports, &closed.forbidden),
+        },
         EgressRule {
             host: None,
             cidr: None,
@@ -259,6 +287,43 @@ fn network(
     })
 }
 
+/// The address of the Kubernetes API, if `cidr` holds that and no other.
+fn api_server(cidr: &str, closed: &Closed<'_>) -> Option<IpAddr> {
+    let address = cidr.parse::<Network>().ok()?.single()?;
+    let is_api_server = closed.api_servers.contains(&address) && !is_never_open(address);
+    is_api_server.then_some(address)
+}
+
+fn kubernetes_api(
+    origin: &Origin,
+    address: IpAddr,
+    except: &[String],
+    ports: &[i32],
+    closed: &Closed<'_>,
+) -> Result<Destination, ValidateError> {
+    if !closed.api_may_open {
+        return Err(ValidateError::ClassKubernetesApi {
+            rule: origin.to_string(),
+            address,
+        });
+    }
+    if let Some(except) = except.first() {
+        return Err(ValidateError::EgressExcept {
+            rule: origin.to_string(),
+            except: except.clone(),
+        });
+    }
+    let never: Vec<_> = FORBIDDEN_PORTS
+        .iter()
+        .filter(|port| **port != API_PORT)
+        .copied()
+        .collect();
+    Ok(Destination::KubernetesApi {
+        address,
+        ports: ports_but(origin, ports, &never)?,
+    })
+}
+
 fn service(origin: &Origin, service: &ServiceDestination) -> Result<Destination, ValidateError> {
     let namespace = &service.namespace;
     if !syntax::is_dns_label(namespace) || namespace == SYSTEM_NAMESPACE {
@@ -275,6 +340,10 @@ fn service(origin: &Origin, service: &ServiceDestination) -> Result<Destination,
 }
 
 fn open_ports(origin: &Origin, ports: &[i32]) -> Result<Vec<u16>, ValidateError> {
+    ports_but(origin, ports, FORBIDDEN_PORTS)
+}
+
+fn ports_but(origin: &Origin, ports: &[i32], never: &[u16]) -> Result<Vec<u16>, ValidateError> {
     if ports.is_empty() {
         return Err(ValidateError::EgressPorts {
             rule: origin.to_string(),
@@ -285,7 +354,7 @@ fn open_ports(origin: &Origin, ports: &[i32]) -> Result<Vec<u16>, ValidateError>
         .map(|&port| {
             let valid = u16::try_from(port)
                 .ok()
-                .filter(|port| *port > 0 && !FORBIDDEN_PORTS.contains(port));
+                .filter(|port| *port > 0 && !never.contains(port));
             valid.ok_or(ValidateError::EgressPort {
                 rule: origin.to_string(),
                 port,

@@ -50,6 +50,16 @@ pub enum ValidateError {
         "egress.dns: ClusterDNS is not allowed by the endpoint's class, since data can leave inside the questions: reach hosts by name with egress.allow[].host, which needs no DNS, or ask the platform's administrators for a class with egress: {{allowClusterDns: true}}"
     )]
     ClassDns,
+    /// The class does not let endpoints open the Kubernetes API.
+    #[error(
+        "{rule}.cidr is {address}, the Kubernetes API's address, which the endpoint's class does not open: remove the rule, or ask the platform's administrators for a class with egress: {{allowKubernetesApi: true}}"
+    )]
+    ClassKubernetesApi {
+        /// Which field opens it.
+        rule: String,
+        /// The address.
+        address: std::net::IpAddr,
+    },
     /// The image is not pinned.
     #[error(
         "server.image {image:?} must be pinned by digest, as in registry.example/mcp/server@sha256:<64 hex digits>; a tag alone can change under you"
@@ -328,7 +338,7 @@ pub enum ValidateError {
     },
     /// A port is never open.
     #[error(
-        "{rule} port {port}: ports are 1 to 65535; 6443 (Kubernetes API), 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server; remove it"
+        "{rule} port {port}: ports are 1 to 65535; 53, 853 and 5353 (DNS, a way to leak data) and 15070 (the operator's canary) are never open to a server, and 6443 (Kubernetes API) only by a cidr rule for the API server's very address, where the class says egress: {{allowKubernetesApi: true}}; remove it"
     )]
     EgressPort {
         /// Which field opens it.

@@ -6,6 +6,7 @@ use sallyport_api::{
     McpEndpoint,
     v1alpha1::{API_KEYS, CLIENT_SECRET, SEALING, TLS},
 };
+use sallyport_policy::egress::EgressClients;
 use sallyport_render::{
     ClassFact, CredentialFact, Facts, NamespaceMember, NodeFeatures, footprint, render, render_namespace, validate,
 };
@@ -45,6 +46,30 @@ fn metadata_services_and_the_kubernetes_api_are_cut_out_of_wide_networks() {
 #[test]
 fn hosts_are_reached_through_a_gateway_that_only_the_endpoints_pods_reach() {
     holds("hosts", &facts());
+}
+
+#[test]
+fn a_gateway_sends_its_events_where_the_records_of_calls_go_and_knows_its_clients() {
+    let clients = [
+        ("10.244.0.7", "demo-6d4f9c-x2x9z"),
+        ("fd00:244::7", "demo-6d4f9c-x2x9z"),
+    ];
+    let clients = clients.map(|(address, pod)| (address.parse().unwrap(), pod.to_owned()));
+    let facts = Facts {
+        clients: EgressClients::new(clients),
+        ..facts()
+    };
+    holds("collector", &facts);
+}
+
+#[test]
+fn a_platform_may_let_an_endpoint_reach_the_kubernetes_api() {
+    let class = serde_json::from_value(serde_json::json!({"egress": {"allowKubernetesApi": true}})).unwrap();
+    let facts = Facts {
+        class: ClassFact::Found(class),
+        ..facts()
+    };
+    holds("kubernetes-api", &facts);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::common::{endpoint, facts, minimal, settings};
 use k8s_openapi::api::core::v1::PodSpec;
 use pretty_assertions::assert_eq;
 use sallyport_api::v1alpha1::Posture;
-use sallyport_render::{hardening, render, validate};
+use sallyport_render::{ClassFact, Facts, hardening, render, validate};
 use serde_json::{Value, json};
 
 /// A change for each check: a pointer into the pod (RFC 6901) and what is put there; `null` removes.
@@ -288,6 +288,28 @@ fn adding_credentials_costs_no_check_and_leading_names_one() {
             .spec
             .unwrap();
         assert_eq!(hardening::judge_gateway(&gateway).deviations, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn opening_the_kubernetes_api_costs_the_check_that_says_so() {
+    let class = serde_json::from_value(json!({"egress": {"allowKubernetesApi": true}})).unwrap();
+    let facts = Facts {
+        class: ClassFact::Found(class),
+        ..facts()
+    };
+    let mut endpoint = minimal();
+    endpoint["spec"]["authentication"] = json!({"apiKeys": {"from": {"secret": {"name": "keys"}}}});
+    for (cidr, expected) in [("10.96.0.1/32", 1), ("203.0.113.10/32", 0)] {
+        endpoint["spec"]["egress"] = json!({"allow": [{"cidr": cidr, "ports": [443]}]});
+        let endpoint = validate(&super::common::endpoint(endpoint.clone()), &settings(), &facts).unwrap();
+        let server = render(&endpoint).deployment.spec.unwrap().template.spec.unwrap();
+        let deviations = hardening::judge_endpoint(&endpoint, &server).deviations;
+        assert_eq!(deviations.len(), expected, "{deviations:?}");
+        assert!(
+            deviations.iter().all(|text| text.starts_with("no-kubernetes-api: ")),
+            "{deviations:?}"
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::common::{facts, minimal, settings, with};
 use sallyport_api::{McpEndpoint, v1alpha1::NetworkEnforcement};
+use sallyport_policy::enforcement::KubernetesApi;
 use sallyport_render::{ClassFact, Facts, ValidateError as E, validate};
 use serde_json::{Value, json};
 
@@ -133,7 +134,8 @@ refused! {
     a_network_with_host_bits: egress(json!({"cidr": "203.0.113.1/24", "ports": [1]})) => E::EgressNetwork { .. },
     every_address: egress(json!({"cidr": "0.0.0.0/0", "ports": [1]})) => E::EgressTooWide { .. },
     the_metadata_service: egress(json!({"cidr": "169.254.169.254/32", "ports": [80]})) => E::EgressForbidden { .. },
-    the_kubernetes_api: egress(json!({"cidr": "10.96.0.1/32", "ports": [443]})) => E::EgressForbidden { .. },
+    the_kubernetes_api: egress(json!({"cidr": "10.96.0.1/32", "ports": [443]})) => E::ClassKubernetesApi { .. },
+    the_port_of_another_kubernetes_api: egress(json!({"cidr": "203.0.113.10/32", "ports": [6443]})) => E::EgressPort { .. },
     an_exception_elsewhere: egress(json!({"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"], "ports": [1]})) => E::EgressExcept { .. },
     an_exception_that_is_all_of_it: egress(json!({"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"], "ports": [1]})) => E::EgressExcept { .. },
     a_service_of_the_cluster: egress(json!({"service": {"namespace": "kube-system", "selector": {"a": "b"}, "ports": [1]}})) => E::EgressNamespace { .. },
@@ -233,6 +235,37 @@ fn the_class_decides_about_names_and_enforcement() {
     let absent = with("/spec/className", json!("absent"));
     let missing = validated(absent, ClassFact::Missing).unwrap_err();
     assert!(missing.to_string().contains("className \"absent\""), "{missing}");
+}
+
+#[test]
+fn the_class_decides_about_the_kubernetes_api() {
+    let validated = |rule: &Value, class: Value| {
+        let endpoint = serde_json::from_value(with("/spec/egress/allow", json!([rule]))).unwrap();
+        let class = ClassFact::Found(serde_json::from_value(class).unwrap());
+        validate(&endpoint, &settings(), &Facts { class, ..facts() })
+    };
+    let allowing = || json!({"egress": {"allowKubernetesApi": true}});
+    let api = json!({"cidr": "10.96.0.1/32", "ports": [443, 6443]});
+    let opened = validated(&api, allowing()).unwrap();
+    assert_eq!(opened.kubernetes_api(), KubernetesApi::Allowed);
+    // The same rule without the class.
+    let refused = validated(&api, json!({})).unwrap_err();
+    assert!(refused.to_string().contains("allowKubernetesApi: true"), "{refused}");
+    // Only the very address opens it: of a wider network it stays cut out, and nothing else is opened by the class.
+    let wide = validated(&json!({"cidr": "10.96.0.0/16", "ports": [443]}), allowing()).unwrap();
+    assert_eq!(wide.kubernetes_api(), KubernetesApi::Forbidden);
+    for rule in [
+        json!({"cidr": "10.96.0.0/16", "ports": [6443]}),
+        json!({"cidr": "10.96.0.2/32", "ports": [6443]}),
+        json!({"cidr": "10.96.0.1/32", "ports": [53]}),
+        json!({"cidr": "10.96.0.1/32", "ports": [15070]}),
+        json!({"cidr": "10.96.0.1/32"}),
+        json!({"host": "api.example.com", "ports": [6443]}),
+        json!({"cidr": "169.254.169.254/32", "ports": [443]}),
+        json!({"cidr": "10.96.0.1/32", "except": ["10.96.0.1/32"], "ports": [443]}),
+    ] {
+        assert!(validated(&rule, allowing()).is_err(), "{rule}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One round of connection attempts.
 
 use futures::future::join_all;
-use sallyport_policy::enforcement::{Destination, Enforcement, EnforcementReport, Observation, Verdict};
+use sallyport_policy::enforcement::{Destination, Enforcement, EnforcementReport, KubernetesApi, Observation, Verdict};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,17 +15,25 @@ const CONNECT_BOUND: Duration = Duration::from_millis(1500);
 #[derive(Clone, Debug)]
 pub struct Probe {
     targets: Vec<(Destination, SocketAddr)>,
+    api: KubernetesApi,
 }
 
 impl Probe {
-    /// Tries the canaries of `enforcement` and the API server, whose address the kubelet gives to every container;
-    /// without that, no round is conclusive.
+    /// Tries the canaries of `enforcement` and, unless it is allowed, the API server, whose address the kubelet gives to every
+    /// container; without that, no round is conclusive.
     pub fn new(enforcement: &Enforcement, api_server: Option<SocketAddr>) -> Self {
         let canaries = enforcement.canaries.iter().map(|&at| (Destination::Canary, at));
+        let api_server = api_server.filter(|_| enforcement.kubernetes_api.is_forbidden());
         let api_server = api_server.map(|at| (Destination::KubernetesApi, at));
         Self {
             targets: canaries.chain(api_server).collect(),
+            api: enforcement.kubernetes_api,
         }
+    }
+
+    /// Whether the API server must be refused.
+    pub const fn api(&self) -> KubernetesApi {
+        self.api
     }
 
     /// Tries everything at once.

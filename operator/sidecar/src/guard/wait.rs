@@ -1,7 +1,7 @@
 //! The guard: waits until everything is refused, for a bounded time.
 
 use super::Probe;
-use sallyport_policy::enforcement::{EnforcementReport, GUARD_INCONCLUSIVE, GUARD_REACHED, Verdict};
+use sallyport_policy::enforcement::{EnforcementReport, GUARD_INCONCLUSIVE, GUARD_REACHED, KubernetesApi, Verdict};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,15 +43,15 @@ impl NotRefused {
         }
     }
 
-    fn of(report: &EnforcementReport, waited: Duration) -> Self {
-        let seen = report.worst().map(ToString::to_string);
-        match report.verdict() {
+    fn of(report: &EnforcementReport, api: KubernetesApi, waited: Duration) -> Self {
+        let seen = report.worst(api).map(ToString::to_string);
+        match report.verdict(api) {
             Verdict::Reached => Self::Reached {
                 seen: seen.unwrap_or_default(),
                 waited,
             },
             Verdict::Refused | Verdict::Inconclusive => Self::Inconclusive {
-                seen: missing(report).or(seen).unwrap_or_default(),
+                seen: missing(report, api).or(seen).unwrap_or_default(),
                 waited,
             },
         }
@@ -59,10 +59,10 @@ impl NotRefused {
 }
 
 /// What a round that tried too little was not told of.
-fn missing(report: &EnforcementReport) -> Option<String> {
+fn missing(report: &EnforcementReport, api: KubernetesApi) -> Option<String> {
     use sallyport_policy::enforcement::Destination::{Canary, KubernetesApi};
     let tried = |wanted| report.observations.iter().any(|seen| seen.destination == wanted);
-    match (tried(Canary), tried(KubernetesApi)) {
+    match (tried(Canary), tried(KubernetesApi) || !api.is_forbidden()) {
         (true, true) => None,
         (false, _) => Some(format!(
             "nothing names the address of {Canary}; does its Service exist?"
@@ -83,7 +83,8 @@ pub async fn wait(probe: &Probe, bound: Duration) -> Result<EnforcementReport, N
     let mut refused = 0;
     loop {
         let report = probe.round().await;
-        match report.verdict() {
+        let verdict = report.verdict(probe.api());
+        match verdict {
             Verdict::Refused => refused += 1,
             Verdict::Reached | Verdict::Inconclusive => refused = 0,
         }
@@ -92,9 +93,10 @@ pub async fn wait(probe: &Probe, bound: Duration) -> Result<EnforcementReport, N
         }
         // A round that was refused is always given its second, however late it came.
         if refused == 0 && begun.elapsed() >= bound {
-            return Err(NotRefused::of(&report, bound));
+            return Err(NotRefused::of(&report, probe.api(), bound));
         }
-        tracing::info!(verdict = ?report.verdict(), worst = report.worst().map(ToString::to_string), "a round");
+        let worst = report.worst(probe.api()).map(ToString::to_string);
+        tracing::info!(?verdict, worst, "a round");
         tokio::time::sleep(PAUSE).await;
     }
 }

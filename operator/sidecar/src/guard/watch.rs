@@ -42,7 +42,7 @@ impl EnforcementWatch {
         let probing = watch.clone();
         tokio::spawn(async move {
             loop {
-                let refused = probing.round().await.verdict() == Verdict::Refused;
+                let refused = probing.round().await.verdict(probing.0.probe.api()) == Verdict::Refused;
                 tokio::time::sleep(jittered(if refused { EVERY } else { SOON })).await;
             }
         });
@@ -63,9 +63,9 @@ impl EnforcementWatch {
         for seen in &report.observations {
             metrics.probed(seen.destination, seen.verdict);
         }
-        let verdict = report.verdict();
+        let verdict = report.verdict(probe.api());
         metrics.enforced.set(i64::from(verdict == Verdict::Refused));
-        let worst = report.worst().map(ToString::to_string);
+        let worst = report.worst(probe.api()).map(ToString::to_string);
         if verdict == Verdict::Inconclusive {
             tracing::warn!(worst, "whether this pod is closed cannot be told");
         } else if conclusive.send_replace(Some(verdict)) != Some(verdict) {

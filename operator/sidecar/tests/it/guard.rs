@@ -3,7 +3,7 @@
 use crate::support::{REFUSING, Running, Server, pair, policy, reply, until};
 use pretty_assertions::assert_eq;
 use sallyport_policy::PolicyFile;
-use sallyport_policy::enforcement::{Enforcement, EnforcementMode, EnforcementReport, Verdict};
+use sallyport_policy::enforcement::{Enforcement, EnforcementMode, EnforcementReport, KubernetesApi, Verdict};
 use sallyport_sidecar::guard::{NotRefused, Probe, wait};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,10 +13,15 @@ use tokio::time::Instant;
 const BOUND: Duration = Duration::from_secs(2);
 
 fn probe(canaries: &[SocketAddr], api_server: Option<SocketAddr>) -> Probe {
+    probe_with(canaries, api_server, KubernetesApi::Forbidden)
+}
+
+fn probe_with(canaries: &[SocketAddr], api_server: Option<SocketAddr>, kubernetes_api: KubernetesApi) -> Probe {
     let enforcement = Enforcement {
         mode: EnforcementMode::Required,
         wait_seconds: BOUND.as_secs(),
         canaries: canaries.to_vec(),
+        kubernetes_api,
     };
     Probe::new(&enforcement, api_server)
 }
@@ -44,9 +49,29 @@ async fn silent() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
 async fn a_pod_that_is_refused_everything_passes_after_two_rounds() {
     let begun = Instant::now();
     let report = wait(&probe(&[REFUSING], Some(REFUSING)), BOUND).await.unwrap();
-    assert_eq!((report.verdict(), report.observations.len()), (Verdict::Refused, 2));
+    assert_eq!(
+        (report.verdict(KubernetesApi::Forbidden), report.observations.len()),
+        (Verdict::Refused, 2)
+    );
     assert!(report.observations[0].detail.contains("refused"), "{report:?}");
     assert!(begun.elapsed() >= Duration::from_millis(500), "one round is not enough");
+}
+
+#[tokio::test]
+async fn an_api_server_that_a_rule_opens_is_not_tried_and_the_canary_still_is() {
+    let (_listener, open) = listener().await;
+    let allowed = |canary| probe_with(&[canary], Some(open), KubernetesApi::Allowed);
+    let report = wait(&allowed(REFUSING), BOUND).await.unwrap();
+    let tried: Vec<_> = report.observations.iter().map(|seen| seen.address).collect();
+    assert_eq!(
+        (report.verdict(KubernetesApi::Allowed), tried),
+        (Verdict::Refused, vec![REFUSING])
+    );
+    let reached = wait(&allowed(open), BOUND).await.unwrap_err();
+    assert!(matches!(reached, NotRefused::Reached { .. }), "{reached}");
+    // Negative control: without such a rule, the same pod is open.
+    let forbidden = wait(&probe(&[REFUSING], Some(open)), BOUND).await.unwrap_err();
+    assert!(matches!(forbidden, NotRefused::Reached { .. }), "{forbidden}");
 }
 
 #[tokio::test]
@@ -59,7 +84,7 @@ async fn silence_is_a_refusal_too_and_ends_when_somebody_answers() {
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let report = probe(&[address], Some(REFUSING)).round().await;
     assert_eq!(
-        report.verdict(),
+        report.verdict(KubernetesApi::Forbidden),
         Verdict::Reached,
         "negative control: the same address, answered"
     );
@@ -166,7 +191,10 @@ async fn a_running_pod_that_opens_gets_no_more_calls_until_it_is_closed_again() 
         let reachable = TcpListener::bind(at).await.unwrap();
         let (status, report) = sidecar.admin("/enforcement").await;
         let report: EnforcementReport = serde_json::from_str(&report).unwrap();
-        assert_eq!((status.as_u16(), report.verdict()), (200, Verdict::Reached));
+        assert_eq!(
+            (status.as_u16(), report.verdict(KubernetesApi::Forbidden)),
+            (200, Verdict::Reached)
+        );
         let (status, reason) = sidecar.admin("/readyz").await;
         assert_eq!(status, after, "{reason}");
         let (_, metrics) = sidecar.admin("/metrics").await;

@@ -1,6 +1,7 @@
 //! A gateway, a client, hosts, name servers and a sink.
 
 mod client;
+mod collector;
 mod dns;
 mod hello;
 mod host;
@@ -9,6 +10,7 @@ mod sinks;
 mod tls;
 
 pub use client::Client;
+pub use collector::Collector;
 pub use dns::{Dns, a, aaaa, cname};
 pub use hello::{fragmented, hello, hello_for, record};
 pub use host::{GREETING, Host};
@@ -16,16 +18,16 @@ pub use network::Network;
 pub use sinks::{Gate, Lines};
 pub use tls::{Authority, Pod, Web, http_over, trusting};
 
-use sallyport_egress::{Gateway, UnwrittenRecords};
+use sallyport_egress::{Gateway, Place, UnwrittenRecords};
 use sallyport_policy::EndpointIdentity;
 use sallyport_policy::egress::{
-    DeniedNetwork, DeniedNetworkKind, EgressAddresses, EgressFile, EgressHostRule, EgressLimits, EgressListen,
-    EgressMode, ResolverPolicy, SCHEMA,
+    DeniedNetwork, DeniedNetworkKind, EgressAddresses, EgressAudit, EgressClients, EgressFile, EgressHostRule,
+    EgressLimits, EgressListen, EgressMode, ResolverPolicy, SCHEMA,
 };
 use serde_json::Value;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -101,6 +103,7 @@ fn policy(dns: &Dns) -> EgressFile {
             drain_seconds: 1,
             ..EgressLimits::default()
         },
+        audit: EgressAudit::default(),
         signer_port: None,
     }
 }
@@ -191,9 +194,15 @@ impl Running {
         );
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, file.to_text().unwrap()).unwrap();
-        let gateway = Gateway::bind(&path, file.injections(), sink, Arc::new(network))
-            .await
-            .unwrap();
+        // As the kubelet makes it.
+        std::fs::write(termination_log(&path), "").unwrap();
+        let place = Place {
+            policy: path.clone(),
+            injections: file.injections(),
+            clients: Some(clients_file(&path)),
+            termination_log: Some(termination_log(&path)),
+        };
+        let gateway = Gateway::bind(place, sink, Arc::new(network)).await.unwrap();
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(gateway.traffic_address());
         let transparent = on_loopback(gateway.transparent_address().unwrap());
@@ -221,6 +230,16 @@ impl Running {
         String::from_utf8(client.rest().await).unwrap()
     }
 
+    /// Tells which pods have which addresses.
+    pub fn tell_clients(&self, clients: &EgressClients) {
+        std::fs::write(clients_file(&self.path), clients.to_text().unwrap()).unwrap();
+    }
+
+    /// What the gateway left where the kubelet looks.
+    pub fn termination_log(&self) -> String {
+        std::fs::read_to_string(termination_log(&self.path)).unwrap()
+    }
+
     pub fn begin_stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
@@ -230,9 +249,19 @@ impl Running {
     }
 }
 
+fn clients_file(policy: &Path) -> PathBuf {
+    policy.with_extension("clients")
+}
+
+fn termination_log(policy: &Path) -> PathBuf {
+    policy.with_extension("end")
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        for path in [&self.path, &clients_file(&self.path), &termination_log(&self.path)] {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

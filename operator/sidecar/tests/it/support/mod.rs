@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use sallyport_policy::enforcement::{Enforcement, EnforcementMode};
+use sallyport_policy::enforcement::{Enforcement, EnforcementMode, KubernetesApi};
 use sallyport_policy::{EndpointIdentity, Limits, Listen, PolicyFile, Rate, Rates, Upstream};
 use sallyport_sidecar::{Place, Sidecar, UnwrittenRecords};
 use serde_json::Value;
@@ -60,6 +60,7 @@ pub fn policy(port: u16) -> PolicyFile {
             mode: EnforcementMode::Required,
             wait_seconds: 1,
             canaries: vec![REFUSING],
+            kubernetes_api: KubernetesApi::Forbidden,
         },
         ..PolicyFile::open(endpoint, listen, Upstream::port(port, "/mcp"))
     }
@@ -83,6 +84,7 @@ pub fn place() -> Place {
         api_server: Some(REFUSING),
         pod: None,
         ports: None,
+        termination_log: None,
     }
 }
 
