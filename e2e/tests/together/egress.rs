@@ -170,8 +170,8 @@ async fn client_pods_are_named(scene: &Scene, caller: &Caller, url: &str) -> Res
     eventually("the gateway names its client", endpoint::PATIENCE, async || {
         attempts::make(caller, url, &attempt(denied.clone())).await?;
         let records = events(scene, "named").await?;
-        let named = |record: &Value| names.iter().any(|name| record["clientPod"] == name.as_str());
-        if records.iter().any(named) {
+        let told = |record: &Value| names.iter().any(|name| record["clientPod"] == name.as_str());
+        if records.iter().any(told) {
             Ok(())
         } else {
             Err(Failure::new(format!("{:#?}", records.last())))

@@ -56,7 +56,7 @@ impl Dial for OneHost {
 }
 
 /// A host that takes everything and answers what it was sent, a byte at a time.
-async fn host() -> SocketAddr {
+fn host() -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener: TcpListener = socket.listen(1024).unwrap();
@@ -125,7 +125,7 @@ async fn gateway(name: &str, idle_seconds: u64) -> Running {
         clients: None,
         termination_log: None,
     };
-    let gateway = Gateway::bind(place, io::sink(), Arc::new(OneHost(host().await)))
+    let gateway = Gateway::bind(place, io::sink(), Arc::new(OneHost(host())))
         .await
         .unwrap();
     let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
