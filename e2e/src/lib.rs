@@ -14,6 +14,7 @@ pub mod failure;
 pub mod images;
 pub mod install;
 pub mod judge;
+pub mod node;
 pub mod objects;
 pub mod observer;
 pub mod outside;

@@ -14,7 +14,7 @@ use crate::transparent::Transparent;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
-use sallyport_core::listener::{self, BindError, Server};
+use sallyport_core::listener::{self, BindError, Latecomers, Server};
 use sallyport_policy::AuditPolicy;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -187,6 +187,7 @@ impl Gateway {
         let recorder = Recorder::new(journal, router.metrics.clone());
         let server = |listener| Server {
             listener,
+            latecomers: Latecomers::Refused,
             connections: clients,
             gauge: router.metrics.clients.clone(),
         };
@@ -236,6 +237,7 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
     let (control, drain): (DrainControl, Drain) = drain();
     let server = Server {
         listener,
+        latecomers: Latecomers::Refused,
         connections: ADMIN_CONNECTIONS,
         gauge: Gauge::default(),
     };
