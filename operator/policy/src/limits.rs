@@ -42,7 +42,7 @@ pub struct Limits {
 impl Limits {
     /// Most bytes that a connection of a client takes: what the kernel buffers in both directions (twice 32 KiB each, as it
     /// counts), and what is read of a request.
-    pub const CONNECTION_BYTES: u64 = (128 + 24) << 10;
+    pub const CONNECTION_BYTES: u64 = (128 + 64) << 10;
 
     /// Most bytes that TLS adds to a connection.
     pub const TLS_BYTES: u64 = 48 << 10;

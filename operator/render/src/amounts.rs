@@ -22,7 +22,7 @@ impl Amounts {
     /// to; an endpoint whose own limits come to more gets more.
     pub const SIDECAR: Self = Self {
         cpu_milli: 100,
-        memory_bytes: 192 << 20,
+        memory_bytes: 208 << 20,
         ephemeral_storage_bytes: 64 << 20,
     };
 

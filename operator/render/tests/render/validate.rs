@@ -366,13 +366,13 @@ fn the_sidecar_gets_the_memory_that_its_limits_can_come_to_and_the_footprint_fol
         (limit, footprint(&endpoint).amounts.memory_bytes)
     };
     let (limit, least) = memory(json!({}), false);
-    assert_eq!(limit, "192Mi");
+    assert_eq!(limit, "208Mi");
     assert_eq!(memory(json!({"connections": 8}), false), (limit, least));
-    assert_eq!(memory(json!({}), true).0, "212Mi");
+    assert_eq!(memory(json!({}), true).0, "232Mi");
     let (limit, most) = memory(json!({"connections": 4096, "concurrentRequests": 4096}), false);
-    assert_eq!(limit, "1320Mi");
+    assert_eq!(limit, "1480Mi");
     // Two pods, the surge of a roll-out among them.
-    assert_eq!(most - least, 2 * ((1320 - 192) << 20));
+    assert_eq!(most - least, 2 * ((1480 - 208) << 20));
 }
 
 #[test]
