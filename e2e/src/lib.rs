@@ -17,6 +17,7 @@ pub mod images;
 pub mod install;
 pub mod judge;
 pub mod keys;
+pub mod node;
 pub mod objects;
 pub mod observer;
 pub mod outside;

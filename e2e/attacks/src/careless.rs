@@ -37,10 +37,12 @@ pub struct Beliefs {
     pub keys: Keys,
     /// Of HTTP.
     pub framing: Framing,
-    /// Take the tool's name from `Mcp-Name`.
+    /// Take the tool's name from `Mcp-Name`, and what it is to run from `Mcp-Param-Route`.
     pub header: bool,
     /// Take names for equal that look equal.
     pub looks: bool,
+    /// The tools that it offers, as a JSON array.
+    pub tools: &'static str,
 }
 
 impl Default for Beliefs {
@@ -50,6 +52,7 @@ impl Default for Beliefs {
             framing: Framing::Chunked,
             header: false,
             looks: false,
+            tools: TOOLS,
         }
     }
 }
@@ -224,12 +227,16 @@ impl Request {
                 Some("tools/call") => {
                     let name = member("params").and_then(|params| crate::careless::member(&params, "name", keys));
                     let name = name.and_then(|name| serde_json::from_str::<String>(&name).ok());
-                    let mirrored = header(&self.head, "mcp-name").filter(|_| beliefs.header);
-                    let name = mirrored.or(name).unwrap_or_default();
+                    let routed = header(&self.head, "mcp-param-route");
+                    let mirrored = routed.or_else(|| header(&self.head, "mcp-name"));
+                    let name = mirrored.filter(|_| beliefs.header).or(name).unwrap_or_default();
                     let name = if beliefs.looks { looks_like(&name) } else { name };
                     seen.with(|(ran, _)| ran.push(name));
                 }
-                Some("tools/list") => TOOLS.clone_into(&mut result),
+                Some("tools/list") => {
+                    let rest = r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#;
+                    result = format!(r#"{{"tools":{},{rest}}}"#, beliefs.tools);
+                }
                 Some("initialize") => INITIALIZED.clone_into(&mut result),
                 Some("server/discover") => DISCOVERED.clone_into(&mut result),
                 _ => {}
@@ -241,7 +248,8 @@ impl Request {
     }
 }
 
-const TOOLS: &str = r#"{"tools":[{"name":"echo","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},{"name":"delete_note","inputSchema":{"type":"object"}}],"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#;
+/// What it offers unless a test wants otherwise.
+pub const TOOLS: &str = r#"[{"name":"echo","inputSchema":{"type":"object","properties":{"route":{"type":"string","x-mcp-header":"Route"}}},"annotations":{"readOnlyHint":true}},{"name":"delete_note","inputSchema":{"type":"object"}}]"#;
 const INITIALIZED: &str =
     r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"careless","version":"1"}}"#;
 const DISCOVERED: &str = r#"{"supportedVersions":["2026-07-28","2025-11-25"],"capabilities":{"tools":{}},"serverInfo":{"name":"careless","version":"1"},"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#;

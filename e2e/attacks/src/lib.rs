@@ -9,7 +9,7 @@ mod gateway;
 mod raw;
 mod request;
 
-pub use careless::{Beliefs, Careless, Framing, Keys};
+pub use careless::{Beliefs, Careless, Framing, Keys, TOOLS};
 pub use gateway::CarelessGateway;
 pub use raw::{Answer, Connection};
 pub use request::{Era, Message, Post};

@@ -9,6 +9,7 @@ import { request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { connect as tlsConnect, rootCertificates } from 'node:tls';
+import { siege } from './siege.mjs';
 
 /** No attempt lasts longer, whatever the network does. */
 const LIMIT_MS = 4000;
@@ -189,9 +190,16 @@ async function whoami() {
   return { detail: `uid ${uid}, gid ${gid}, effective capabilities ${capabilities.CapEff}, seccomp ${seccomp}, no_new_privs ${noNewPrivs}`, content };
 }
 
+/** Tells how it goes with the ports of others: succeeds when one was taken. */
+async function takePorts() {
+  const { refused, taken } = siege;
+  if (taken.length === 0) throw new Error(`EADDRINUSE ${refused} times`);
+  return { detail: `took ${taken.join(', ')}` };
+}
+
 /** Every attempt by name. */
 export const ATTEMPTS = {
-  tcp, udp, dns, http, proxy, tunnel, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami,
+  tcp, udp, dns, http, proxy, tunnel, write_root: writeRoot, read_file: readFileAttempt, list_dir: listDir, env, whoami, take_ports: takePorts,
 };
 
 /** Makes one attempt and tells how it went; never rejects, and takes no longer than LIMIT_MS. */

@@ -1,6 +1,6 @@
 // An MCP server whose one tool, `escape`, makes an attempt of attempts.mjs; on the official SDK, both protocol eras.
 //
-//   node server.mjs                      serves Streamable HTTP on PORT (3001), path /mcp
+//   node server.mjs                      serves Streamable HTTP on PORT (3001), path /mcp; lies in wait for the ports SIEGE
 //   node server.mjs --plain NAME [JSON]  makes one attempt without MCP and prints the same JSON; exit 0 if it succeeded,
 //                                        3 if it was refused
 
@@ -9,6 +9,7 @@ import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 import { attempt, ATTEMPTS } from './attempts.mjs';
+import { besiege } from './siege.mjs';
 
 const REFUSED = 3;
 
@@ -63,4 +64,5 @@ if (flag === '--plain') {
   console.log(JSON.stringify(report));
   process.exit(report.succeeded ? 0 : REFUSED);
 }
+if (process.env.SIEGE) besiege(process.env.SIEGE.split(',').map(Number));
 serve();

@@ -5,10 +5,10 @@ use kube::{Api, ResourceExt, api::DeleteParams};
 use sallyport_e2e::{
     Context, Failure, Result, Scene,
     apiserver_log::{Mark, Request},
-    cluster::Place,
     endpoint::{self, endpoint},
     eventually,
     install::{NAMESPACE, OPERATOR_PODS, OPERATOR_USER, RELEASE, available},
+    node,
     objects::apply,
     pods,
 };
@@ -98,7 +98,9 @@ async fn kill_operators(scene: &Scene) -> Result<()> {
         let in_place = kill % 2 == 1;
         for operator in &operators {
             if in_place {
-                kill_process(scene, operator).await?;
+                for container in ready_containers(operator) {
+                    node::kill(&scene.cluster, operator, container).await?;
+                }
             } else {
                 // It may be gone already.
                 let _ = api
@@ -116,36 +118,14 @@ async fn kill_operators(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Ends the operator's process by SIGKILL, which leaves it no time to give its lease back.
-async fn kill_process(scene: &Scene, operator: &Pod) -> Result<()> {
-    let Place::Local { name, state } = &scene.cluster.place else {
-        return Err(Failure::new("processes can be killed in a local cluster only"));
-    };
-    let ctr = state.join("bin/ctr").display().to_string();
-    let statuses = operator
+fn ready_containers(pod: &Pod) -> impl Iterator<Item = &str> {
+    let statuses = pod
         .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_deref());
-    for status in statuses.unwrap_or_default().iter().filter(|status| status.ready) {
-        let id = status
-            .container_id
-            .as_deref()
-            .and_then(|id| id.strip_prefix("containerd://"));
-        let id = id.context("a running container has an id")?;
-        let tasks = [
-            &ctr,
-            "--namespace",
-            "k8s.io",
-            "tasks",
-            "kill",
-            "--signal",
-            "SIGKILL",
-            id,
-        ];
-        let kill = [&["exec", "--name", name, "--"], tasks.as_slice()].concat();
-        scene.cluster.tool.run(&kill).await?;
-    }
-    Ok(())
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    statuses
+        .filter(|status| status.ready)
+        .map(|status| status.name.as_str())
 }
 
 fn show(writes: &[Request]) -> String {

@@ -44,6 +44,21 @@ async fn the_unmodified_server_is_called_from_an_allowed_namespace_and_from_no_o
             }
         }
 
+        let image = scene.cluster.images.get("everything")?;
+        let container = json!({ "name": "server", "image": image });
+        let plain = pods::start(&scene.cluster, &scene.namespace, "plain", container).await?;
+        let plain = format!("http://{}:3001/mcp", pods::address(&plain)?);
+        let reached = eventually(
+            "negative control: a plain server is called past everything",
+            endpoint::PATIENCE,
+            async || {
+                let called = allowed.call(&plain, "echo", &message).await?;
+                called.text().map(str::to_owned)
+            },
+        )
+        .await?;
+        assert_eq!(reached, "Echo: hello");
+
         let record = eventually("the audit record of the call", Duration::from_secs(10), async || {
             let records = endpoint::audit_records(scene.client(), &scene.namespace, "everything").await?;
             let found = records

@@ -14,6 +14,7 @@ mod enforcement;
 mod escape;
 mod injection;
 mod kstatus;
+mod ports;
 mod quota;
 mod rollout;
 mod stdio;

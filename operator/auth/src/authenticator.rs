@@ -143,9 +143,17 @@ impl Authenticator {
 
     /// What does not work as the policy wants it: broken files, issuers out of reach. Empty when all is well.
     pub fn problems(&self) -> Vec<String> {
-        let keys = self.keys.as_ref().and_then(KeyRing::problem);
-        let keys = keys.map(|problem| format!("API keys: {problem}"));
-        let tokens = self.tokens.iter().flat_map(Tokens::problems);
-        keys.into_iter().chain(tokens).collect()
+        self.key_problem().into_iter().chain(self.issuer_problems()).collect()
+    }
+
+    /// Of these, what is wrong with the file of API keys.
+    pub fn key_problem(&self) -> Option<String> {
+        let problem = self.keys.as_ref().and_then(KeyRing::problem);
+        problem.map(|problem| format!("API keys: {problem}"))
+    }
+
+    /// Of these, what is wrong with issuers: at most one problem for each that the policy names.
+    pub fn issuer_problems(&self) -> impl Iterator<Item = String> + '_ {
+        self.tokens.iter().flat_map(Tokens::problems)
     }
 }

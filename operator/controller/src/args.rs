@@ -34,8 +34,8 @@ pub struct RunArgs {
     /// CPU of each audit sidecar, from 10m to 4.
     #[arg(long, default_value = "100m", value_parser = cpu)]
     pub sidecar_cpu: i64,
-    /// Memory of each audit sidecar, from 32Mi to 4Gi.
-    #[arg(long, default_value = "128Mi", value_parser = memory)]
+    /// Memory of each audit sidecar, from 32Mi to 4Gi; more where the limits of its endpoint can come to more.
+    #[arg(long, default_value = "208Mi", value_parser = memory)]
     pub sidecar_memory: i64,
     /// PriorityClass that endpoint pods carry and that namespace quotas are scoped to.
     #[arg(long, default_value = labels::PRIORITY_CLASS)]

@@ -36,10 +36,10 @@ const IDLE_BOUND: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that wait to be accepted.
-pub const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 1024;
 
 /// Bytes that the kernel buffers for a connection in either direction; it counts twice as much.
-const SOCKET_BUFFER: usize = 64 * 1024;
+pub const SOCKET_BUFFER: usize = 32 * 1024;
 
 /// `EAFNOSUPPORT` on Linux, for which the standard library has no name.
 const NO_SUCH_FAMILY: i32 = 97;
@@ -97,10 +97,22 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(NO_SUCH_FAMILY)
 }
 
+/// What becomes of callers that come once a server has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latecomers {
+    /// They are refused at once, by whoever has the socket.
+    Refused,
+    /// They wait for the next process that has the socket. Refused, they would leave the port to somebody else: a socket
+    /// that does not listen gives way to one that may share its address (`SO_REUSEADDR`).
+    Waiting,
+}
+
 /// One listening port.
 pub struct Server {
     /// Where connections come from.
     pub listener: TcpListener,
+    /// What becomes of those that come too late.
+    pub latecomers: Latecomers,
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
     /// How many there are.
@@ -151,8 +163,9 @@ impl Server {
             () = accepting => {}
             () = drain.reached(Phase::Draining) => {}
         }
-        // For all who have the socket: callers are refused from now on, and not left waiting.
-        if let Err(error) = SockRef::from(&self.listener).shutdown(Shutdown::Both) {
+        if self.latecomers == Latecomers::Refused
+            && let Err(error) = SockRef::from(&self.listener).shutdown(Shutdown::Both)
+        {
             tracing::debug!(%error, "the listening does not end at once");
         }
         drop(self.listener);

@@ -98,6 +98,9 @@ impl fmt::Debug for PeerCertificate {
     }
 }
 
+/// Bytes that TLS holds of what a client does not read.
+const OUTGOING: usize = 16 * 1024;
+
 /// Turns connections into TLS connections.
 #[derive(Debug)]
 pub struct TlsAcceptor(Followed<Loaded>);
@@ -151,7 +154,9 @@ impl TlsAcceptor {
             let loaded = self.0.get();
             (loaded.config.clone(), loaded.trust.as_ref().map(Arc::downgrade))
         };
-        let shaking = tokio_rustls::TlsAcceptor::from(config).accept(stream);
+        let shaking = tokio_rustls::TlsAcceptor::from(config).accept_with(stream, |connection| {
+            connection.set_buffer_limit(Some(OUTGOING));
+        });
         let stream = tokio::time::timeout(HANDSHAKE_BOUND, shaking)
             .await
             .map_err(|_| HandshakeError::Late)?

@@ -15,7 +15,7 @@ use crate::transparent::Transparent;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
-use sallyport_core::listener::{self, BindError, Server};
+use sallyport_core::listener::{self, BindError, Latecomers, Server};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -209,6 +209,7 @@ impl Gateway {
         let recorder = Recorder::new(journal, Clients::follow(clients_file), router.metrics.clone());
         let server = |listener| Server {
             listener,
+            latecomers: Latecomers::Refused,
             connections: clients,
             gauge: router.metrics.clients.clone(),
         };
@@ -258,6 +259,7 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
     let (control, drain): (DrainControl, Drain) = drain();
     let server = Server {
         listener,
+        latecomers: Latecomers::Refused,
         connections: ADMIN_CONNECTIONS,
         gauge: Gauge::default(),
     };

@@ -39,6 +39,33 @@ pub struct Limits {
     pub drain_seconds: u64,
 }
 
+impl Limits {
+    /// Most bytes that a connection of a client takes: what the kernel buffers in both directions (twice 32 KiB each, as it
+    /// counts), and what is read of a request.
+    pub const CONNECTION_BYTES: u64 = (128 + 64) << 10;
+
+    /// Most bytes that TLS adds to a connection.
+    pub const TLS_BYTES: u64 = 48 << 10;
+
+    /// Most bytes that a request under way takes beside its connection and what [`buffer_bytes`](Self::buffer_bytes) bounds:
+    /// what the kernel buffers of the answer, what is read ahead of it and written out, and the request's records.
+    pub const REQUEST_BYTES: u64 = (64 + 96) << 10;
+
+    /// Most bytes that a sidecar takes beside its requests: its program, keys, the server's tools, and the one message that
+    /// is being read.
+    pub const BASE_BYTES: u64 = 40 << 20;
+
+    /// Most bytes of memory that a sidecar with these bounds uses, kernel buffers included: all connections there are, a
+    /// request on as many as are let, each stuck with a client that does not read and a server that does not stop. What is
+    /// held of bodies counts twice: they grow by copying.
+    pub fn memory_bytes(&self, tls: bool) -> u64 {
+        let of_one = Self::CONNECTION_BYTES + if tls { Self::TLS_BYTES } else { 0 };
+        let connections = u64::from(self.connections) * of_one;
+        let requests = u64::from(self.concurrent_requests.min(self.connections)) * Self::REQUEST_BYTES;
+        (Self::BASE_BYTES + connections + requests).saturating_add(self.buffer_bytes.saturating_mul(2))
+    }
+}
+
 /// How many requests in a time. Each is a token bucket of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -118,8 +145,8 @@ impl Default for Limits {
             response_header_seconds: 30,
             request_seconds: 30,
             stream_seconds: 3600,
-            connections: 1024,
-            concurrent_requests: 512,
+            connections: 512,
+            concurrent_requests: 256,
             concurrent_requests_per_principal: 128,
             concurrent_streams_per_principal: 64,
             rates: Rates::default(),

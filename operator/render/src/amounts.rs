@@ -18,10 +18,11 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// What the audit sidecar may use, unless the operator is told otherwise.
+    /// What the audit sidecar may use, unless the operator is told otherwise. The memory is what the default limits can come
+    /// to; an endpoint whose own limits come to more gets more.
     pub const SIDECAR: Self = Self {
         cpu_milli: 100,
-        memory_bytes: 128 << 20,
+        memory_bytes: 208 << 20,
         ephemeral_storage_bytes: 64 << 20,
     };
 

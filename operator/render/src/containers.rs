@@ -1,7 +1,7 @@
 //! The containers of a server's pod, the guard, the audit sidecar and the server, and what every container has.
 
 use crate::{
-    Amounts, ValidatedEndpoint, bridge, config, gateway, injection,
+    Amounts, ValidatedEndpoint, bridge, config, gateway, holder, injection,
     keys::{Bundle, Key},
 };
 use k8s_openapi::{
@@ -28,7 +28,8 @@ pub(crate) const TLS_PORT_NAME: &str = "tls";
 pub(crate) const PROXY_PORT_NAME: &str = "proxy";
 /// User and group of the server container; also the group that may read the credentials.
 pub(crate) const SERVER_ID: i64 = 65532;
-/// User and group of the audit sidecar: another, so that the server can neither signal nor trace it.
+/// User and group of the audit sidecar and of its ports' holder: another, so that the server can neither signal nor trace
+/// them.
 pub(crate) const SIDECAR_ID: i64 = 65531;
 /// User and group of the guard.
 const GUARD_ID: i64 = 65529;
@@ -50,6 +51,18 @@ pub(crate) fn server_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
         }
 }
 
+/// What the audit sidecar may use: at least what its limits can come to, so that callers cannot end it by using them up.
+pub(crate) fn sidecar_amounts(endpoint: &ValidatedEndpoint) -> Amounts {
+    const MEBIBYTE: u64 = 1 << 20;
+    let calls = &endpoint.calls;
+    let needed = calls.limits.memory_bytes(calls.tls.is_some()).div_ceil(MEBIBYTE) * MEBIBYTE;
+    let settings = endpoint.settings.sidecar_amounts;
+    Amounts {
+        memory_bytes: settings.memory_bytes.max(i64::try_from(needed).unwrap_or(i64::MAX)),
+        ..settings
+    }
+}
+
 /// The guard: runs to its end before anything else starts. It may use what the sidecar may, which does not run yet, so that
 /// it adds nothing to what the pod can use.
 pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
@@ -63,7 +76,7 @@ pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
             format!("{MOUNT_PATH}/{FILE_NAME}"),
         ]),
         volume_mounts: Some(vec![config::mount()]),
-        resources: Some(endpoint.settings.sidecar_amounts.requirements()),
+        resources: Some(sidecar_amounts(endpoint).requirements()),
         ..hardened(GUARD_ID)
     }
 }
@@ -71,7 +84,8 @@ pub(crate) fn guard(endpoint: &ValidatedEndpoint) -> Container {
 /// The audit sidecar: starts before the server, stops after it.
 pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
     let signer = injection::is_used(endpoint).then(|| port("signer", SIGNER_PORT));
-    let ports = [port(MCP_PORT_NAME, SIDECAR_PORT), port("admin", SIDECAR_ADMIN_PORT)];
+    let always = [port(MCP_PORT_NAME, SIDECAR_PORT), port("admin", SIDECAR_ADMIN_PORT)];
+    let [ports, socket] = holder::sidecar_args();
     let peers = endpoint.has_peers().then(|| port("peers", SIDECAR_PEER_PORT));
     Container {
         name: SIDECAR.to_owned(),
@@ -81,10 +95,12 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             "run".to_owned(),
             "--policy".to_owned(),
             format!("{MOUNT_PATH}/{FILE_NAME}"),
+            ports,
+            socket,
         ]),
         env: endpoint.has_peers().then(|| vec![own_address()]),
         restart_policy: Some("Always".to_owned()),
-        ports: Some(ports.into_iter().chain(peers).chain(signer).collect()),
+        ports: Some(always.into_iter().chain(peers).chain(signer).collect()),
         startup_probe: Some(probe("/healthz", Every::Seconds(1), Failures(60))),
         liveness_probe: Some(probe("/healthz", Every::Seconds(10), Failures(3))),
         readiness_probe: Some(probe("/readyz", Every::Seconds(5), Failures(2))),
@@ -94,14 +110,15 @@ pub(crate) fn sidecar(endpoint: &ValidatedEndpoint) -> Container {
             ..LifecycleHandler::default()
         })),
         volume_mounts: Some(sidecar_mounts(endpoint)),
-        resources: Some(endpoint.settings.sidecar_amounts.requirements()),
+        resources: Some(sidecar_amounts(endpoint).requirements()),
         ..hardened(SIDECAR_ID)
     }
 }
 
-/// The policy, the socket of a stdio server, and what no other container mounts.
+/// The policy, the socket of its ports' holder, that of a stdio server, and what no other container mounts.
 fn sidecar_mounts(endpoint: &ValidatedEndpoint) -> Vec<VolumeMount> {
-    std::iter::once(config::mount())
+    [config::mount(), holder::sidecar_mount()]
+        .into_iter()
         .chain(bridge::sidecar_mount(endpoint))
         .chain(endpoint.keys.iter().map(Key::mount))
         .chain(endpoint.bundles.iter().map(Bundle::mount))
@@ -243,9 +260,16 @@ pub(crate) enum Every {
 pub(crate) struct Failures(pub i32);
 
 /// A probe of the admin port, which is the same in the audit sidecar and in the egress gateway.
-pub(crate) fn probe(path: &str, Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
+pub(crate) fn probe(path: &str, every: Every, failures: Failures) -> Probe {
     Probe {
         http_get: Some(admin(path)),
+        ..timing(every, failures)
+    }
+}
+
+/// When a probe is made, and how often it may fail.
+pub(crate) fn timing(Every::Seconds(period): Every, Failures(threshold): Failures) -> Probe {
+    Probe {
         period_seconds: Some(period),
         failure_threshold: Some(threshold),
         timeout_seconds: Some(3),

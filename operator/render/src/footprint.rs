@@ -1,6 +1,6 @@
 //! The most that an endpoint can use.
 
-use crate::{Amounts, ValidatedEndpoint, containers, gateway, workload};
+use crate::{Amounts, ValidatedEndpoint, containers, gateway, holder, workload};
 use std::ops::Add;
 
 /// The most that an endpoint, or all endpoints of a namespace, can use.
@@ -12,12 +12,13 @@ pub struct Footprint {
     pub amounts: Amounts,
 }
 
-/// Computes the footprint of `endpoint`: its pods, each a server and an audit sidecar, and those of its egress gateway.
+/// Computes the footprint of `endpoint`: its pods, each a server, an audit sidecar and the holder of its ports, and those of its egress gateway.
 pub fn footprint(endpoint: &ValidatedEndpoint) -> Footprint {
     let pods = i64::from(endpoint.replicas) + i64::from(workload::MAX_SURGE);
     let servers = Footprint {
         pods,
-        amounts: (containers::server_amounts(endpoint) + endpoint.settings.sidecar_amounts) * pods,
+        amounts: (containers::server_amounts(endpoint) + containers::sidecar_amounts(endpoint) + holder::AMOUNTS)
+            * pods,
     };
     servers + gateway::footprint(endpoint)
 }

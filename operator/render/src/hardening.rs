@@ -60,7 +60,7 @@ pub const ENDPOINT_CHECKS: &[EndpointCheck] = &[entrance::CALLERS, exit::KUBERNE
 
 /// Checks that speak of a server's pod alone: an egress gateway resolves names, starts without waiting, and is an
 /// entrance of its own.
-const SERVER_ALONE: &[&str] = &["no-dns", "guarded-start", "audited-entrance"];
+const SERVER_ALONE: &[&str] = &["no-dns", "guarded-start", "audited-entrance", "held-ports"];
 
 /// Runs every check on an endpoint and its server's pod.
 pub fn judge_endpoint(endpoint: &ValidatedEndpoint, pod: &PodSpec) -> Posture {

@@ -17,6 +17,7 @@ mod fences;
 mod footprint;
 mod gateway;
 pub mod hardening;
+mod holder;
 mod identity;
 mod injection;
 mod keys;

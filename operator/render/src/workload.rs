@@ -3,7 +3,7 @@
 use crate::{
     ValidatedEndpoint, bridge, config,
     containers::{self, SERVER, SERVER_ID},
-    injection,
+    holder, injection,
     keys::{Bundle, Key},
     metadata::{self, Part},
     transparent,
@@ -138,10 +138,14 @@ fn pod_spec(endpoint: &ValidatedEndpoint) -> PodSpec {
         dns_config,
         host_aliases: transparent::host_aliases(endpoint),
         init_containers: Some(
-            [containers::guard(endpoint), containers::sidecar(endpoint)]
-                .into_iter()
-                .chain(bridge::installer(endpoint))
-                .collect(),
+            [
+                containers::guard(endpoint),
+                holder::container(endpoint),
+                containers::sidecar(endpoint),
+            ]
+            .into_iter()
+            .chain(bridge::installer(endpoint))
+            .collect(),
         ),
         containers: vec![containers::server(endpoint)],
         volumes: Some(volumes(endpoint)),
@@ -188,7 +192,8 @@ fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
         }),
         ..Volume::default()
     });
-    std::iter::once(policy)
+    [policy, holder::volume()]
+        .into_iter()
         .chain(writable)
         .chain(bridge::volumes(endpoint))
         .chain(credentials)

@@ -3,7 +3,7 @@
 
 use crate::audit::Record;
 use crate::guard::EnforcementWatch;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, AuthenticationProblems, Metrics};
 use crate::reload::PolicyInForce;
 use crate::server::{ServerState, ServerTools, ServerWatch};
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use sallyport_audit::journal::Journal;
 use sallyport_core::drain::{Drain, DrainControl, Phase};
+use sallyport_core::tls::TlsAcceptor;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Admin {
     pub tools: ServerTools,
     /// Which policy decides.
     pub policy: Arc<PolicyInForce>,
+    /// What ends TLS on the traffic port, if that is served.
+    pub tls: Option<Arc<TlsAcceptor>>,
     /// Whether the pod is refused what it must be.
     pub enforcement: EnforcementWatch,
     /// What is counted.
@@ -48,7 +51,7 @@ impl Admin {
             "/upstream/startup" | "/upstream/live" => verdict(self.upstream().await),
             "/server" => self.server_info(),
             "/tools" => json(&self.tools.report(&self.policy.rules().borrow().policy.tools)),
-            "/policy" => json(&self.policy.report()),
+            "/policy" => json(&self.policy.report(self.tls_problem())),
             "/enforcement" => json(&self.enforcement.round().await),
             "/anchor" => json(&self.journal.anchor()),
             "/metrics" => self.metrics(),
@@ -107,11 +110,22 @@ impl Admin {
         }
     }
 
+    /// What is wrong with the files of TLS as they are now: those of before are used.
+    fn tls_problem(&self) -> Option<String> {
+        let problem = self.tls.as_ref()?.problem()?;
+        Some(format!("TLS: {problem}"))
+    }
+
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let policy = self.policy.report();
+        let rules = self.policy.rules().borrow().clone();
         self.metrics
-            .policy(policy.generation, policy.problem.is_some(), policy.authentication.len());
-        let tools = self.tools.report(&self.policy.rules().borrow().policy.tools);
+            .policy(rules.policy.generation, self.policy.problem().is_some());
+        self.metrics.authentication(AuthenticationProblems {
+            api_keys: rules.authenticator.key_problem().iter().count(),
+            issuers: rules.authenticator.issuer_problems().count(),
+            tls: self.tls_problem().iter().count(),
+        });
+        let tools = self.tools.report(&rules.policy.tools);
         self.metrics.tools(&tools);
         match self.metrics.encode() {
             Ok(metrics) => typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics),

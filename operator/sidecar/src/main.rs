@@ -146,9 +146,8 @@ async fn main() -> ExitCode {
             tracing::error!(causes = causes.join(": "), "{error}");
             match error {
                 RunError::Guard(not_refused) => ExitCode::from(not_refused.exit_code()),
-                RunError::Start(StartError::Bind(_)) | RunError::Hold(PortsError::Bind(_)) => {
-                    ExitCode::from(PORT_TAKEN)
-                }
+                RunError::Start(StartError::Ports(PortsError::Bind(_) | PortsError::Address { .. }))
+                | RunError::Hold(PortsError::Bind(_)) => ExitCode::from(PORT_TAKEN),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -187,9 +186,8 @@ async fn guard(common: Common, termination_log: &Path) -> Result<(), RunError> {
 }
 
 async fn hold(common: Common, socket: &Path) -> Result<(), RunError> {
-    let listen = read_policy(common.policy)?.listen;
+    let ports = ports::of_policy(&read_policy(common.policy)?);
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let ports = [listen.port, listen.admin_port];
     tokio::select! {
         ended = ports::hold(&ports, socket) => Ok(ended?),
         _ = terminate.recv() => Ok(()),

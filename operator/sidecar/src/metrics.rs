@@ -96,6 +96,22 @@ struct ProbeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProblemLabels {
+    source: &'static str,
+}
+
+/// What keeps callers from being told apart, by where it comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthenticationProblems {
+    /// The file of API keys.
+    pub api_keys: usize,
+    /// Issuers of access tokens.
+    pub issuers: usize,
+    /// The certificate of this endpoint, and the authorities of clients' certificates.
+    pub tls: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ToolLabels {
     state: &'static str,
 }
@@ -144,7 +160,7 @@ pub struct Metrics {
     probes: Family<ProbeLabels, Counter>,
     policy_generation: Gauge,
     policy_rejected: Gauge,
-    authentication_problems: Gauge,
+    authentication_problems: Family<ProblemLabels, Gauge>,
     tools: Family<ToolLabels, Gauge>,
     tool_calls: Family<ToolCallLabels, Counter>,
 }
@@ -171,7 +187,7 @@ impl Metrics {
             probes: Family::default(),
             policy_generation: Gauge::default(),
             policy_rejected: Gauge::default(),
-            authentication_problems: Gauge::default(),
+            authentication_problems: Family::default(),
             tools: Family::default(),
             tool_calls: Family::default(),
         };
@@ -218,7 +234,7 @@ impl Metrics {
         );
         registry.register(
             "authentication_problems",
-            "Key files and issuers that do not work as the policy wants them",
+            "Key files, issuers and certificates that do not work as the policy wants them: 0 when all is well",
             metrics.authentication_problems.clone(),
         );
         registry.register(
@@ -241,11 +257,20 @@ impl Metrics {
     }
 
     /// Says which policy is in force.
-    pub fn policy(&self, generation: i64, rejected: bool, authentication_problems: usize) {
+    pub fn policy(&self, generation: i64, rejected: bool) {
         self.policy_generation.set(generation);
         self.policy_rejected.set(i64::from(rejected));
-        self.authentication_problems
-            .set(i64::try_from(authentication_problems).unwrap_or(i64::MAX));
+    }
+
+    /// Says what keeps callers from being told apart. Each source is there at all times, so that an alert can tell none
+    /// from unknown.
+    pub fn authentication(&self, problems: AuthenticationProblems) {
+        let AuthenticationProblems { api_keys, issuers, tls } = problems;
+        for (source, count) in [("api_keys", api_keys), ("issuers", issuers), ("tls", tls)] {
+            self.authentication_problems
+                .get_or_create(&ProblemLabels { source })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Says what was seen of the server's tools.

@@ -40,7 +40,7 @@ pub struct PolicyReport {
     /// Why the file as it is now is not in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What keeps callers from being told apart: broken key files, issuers out of reach.
+    /// What keeps callers from being told apart: broken key files and certificates, issuers out of reach.
     pub authentication: Vec<String>,
 }
 
@@ -80,14 +80,14 @@ impl PolicyInForce {
         self.followed.as_ref().and_then(Followed::problem)
     }
 
-    /// What the operator is told.
-    pub fn report(&self) -> PolicyReport {
+    /// What the operator is told; `tls`: what is wrong with the certificates.
+    pub fn report(&self, tls: Option<String>) -> PolicyReport {
         let rules = self.rules.borrow().clone();
         PolicyReport {
             generation: rules.policy.generation,
             sha256: short_hash(rules.policy.to_text().unwrap_or_default().as_bytes()),
             problem: self.problem(),
-            authentication: rules.authenticator.problems(),
+            authentication: rules.authenticator.problems().into_iter().chain(tls).collect(),
         }
     }
 }

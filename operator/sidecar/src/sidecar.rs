@@ -6,7 +6,7 @@ use crate::confirm::Confirmations;
 use crate::guard::{EnforcementWatch, Probe};
 use crate::metrics::Metrics;
 use crate::pipeline::{Budget, Peer, Pipeline, Places, Rules};
-use crate::ports::{self, PortsError};
+use crate::ports::{Lease, Ports, PortsError};
 use crate::reload::PolicyInForce;
 use crate::seal::{KeysError, Seal, SealError};
 use crate::server::{ServerTools, ServerWatch, Upstream};
@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
 use sallyport_core::follow::FollowError;
-use sallyport_core::listener::{self, BindError, Server};
+use sallyport_core::listener::{self, Latecomers, Server};
 use sallyport_core::tls::{TlsAcceptor, TlsError, TlsFiles};
 use sallyport_policy::PolicyFile;
 use std::io::{self, Write};
@@ -41,10 +41,7 @@ const FLUSH_BOUND: Duration = Duration::from_secs(5);
 /// Why the sidecar cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port is taken.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The ports are held by another process, which does not hand them on.
+    /// A port is taken, or its holder does not hand it on.
     #[error(transparent)]
     Ports(#[from] PortsError),
     /// The socket cannot say where it listens.
@@ -62,15 +59,6 @@ pub enum StartError {
     /// The pod's address is not known.
     #[error("sealing.peerPort is set, but the pod's address is not known: set POD_IP")]
     PodAddress,
-    /// Nowhere to be asked by other replicas.
-    #[error("cannot listen for other replicas on {address}")]
-    Peers {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// Callers cannot be told apart.
     #[error("cannot authenticate callers as the policy says")]
     Authentication(#[from] sallyport_auth::StartError),
@@ -113,6 +101,7 @@ pub struct Sidecar {
     traffic: TcpListener,
     admin: TcpListener,
     peers: Option<TcpListener>,
+    lease: Option<Lease>,
     tls: Option<TlsAcceptor>,
     traffic_address: SocketAddr,
     admin_address: SocketAddr,
@@ -139,26 +128,13 @@ impl Sidecar {
             source,
         })?;
         // The ports first: what holds them already may be the server.
-        let (traffic, admin) = match &place.ports {
-            None => (
-                listener::bind(policy.listen.port).await?,
-                listener::bind(policy.listen.admin_port).await?,
-            ),
-            Some(holder) => {
-                let mut held = ports::take(holder).await?;
-                (
-                    ports::of(&mut held, policy.listen.port)?,
-                    ports::of(&mut held, policy.listen.admin_port)?,
-                )
-            }
-        };
+        let mut ports = Ports::of(place.ports.as_deref()).await?;
+        let traffic = ports.listen(policy.listen.port).await?;
+        let admin = ports.listen(policy.listen.admin_port).await?;
         let peer_address = peer_address(&policy, place.pod)?;
         let peers = match peer_address {
             None => None,
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|source| StartError::Peers { address, source })?)
-            }
+            Some(address) => Some(ports.listen_at(address).await?),
         };
         let tls = tls_files(&policy).map(TlsAcceptor::start).transpose()?;
         let metrics = Arc::new(Metrics::new());
@@ -175,7 +151,7 @@ impl Sidecar {
         let (control, drain) = drain();
         // The server starts only once this sidecar serves, and finds the certificates that it is to trust.
         let signer = match &policy.signer {
-            Some(signer) => Some((listener::bind(signer.port).await?, Signer::start(signer)?)),
+            Some(signer) => Some((ports.listen(signer.port).await?, Signer::start(signer)?)),
             None => None,
         };
         Ok(Self {
@@ -190,6 +166,7 @@ impl Sidecar {
             traffic,
             admin,
             peers,
+            lease: ports.lease(),
             tls,
             seal,
             confirmations,
@@ -232,6 +209,7 @@ impl Sidecar {
     /// When records could not be written.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), UnwrittenRecords> {
         let policy = self.rules.policy.clone();
+        let tls = self.tls.map(Arc::new);
         let in_force = Arc::new(PolicyInForce::follow(self.rules, self.policy_file));
         let tools = ServerTools::default();
         let watch = ServerWatch::start(self.upstream.clone(), self.path, tools.clone(), in_force.rules());
@@ -245,10 +223,16 @@ impl Sidecar {
                 server: watch,
                 tools: tools.clone(),
                 policy: in_force.clone(),
+                tls: tls.clone(),
                 enforcement,
                 metrics: self.metrics.clone(),
             },
         ));
+        let latecomers = match self.lease {
+            Some(_) => Latecomers::Waiting,
+            None => Latecomers::Refused,
+        };
+        let lease = self.lease.map(|lease| tokio::spawn(lease.keep()));
         let keys = follow_keys(self.seal.clone());
         let peers = serve_peers(self.confirmations.clone(), self.peers);
         let pipeline = Arc::new(Pipeline {
@@ -268,10 +252,10 @@ impl Sidecar {
             .map(|(listener, signer)| tokio::spawn(serve_signer(listener, signer)));
         let server = Server {
             listener: self.traffic,
+            latecomers,
             connections: connections(&policy),
             gauge: self.metrics.connections.clone(),
         };
-        let tls = self.tls.map(Arc::new);
         let drain = self.drain.clone();
         let serve = move |stream, address| serve_traffic(pipeline.clone(), tls.clone(), stream, address, drain.clone());
         let drain_bound = Duration::from_secs(policy.limits.drain_seconds);
@@ -280,7 +264,7 @@ impl Sidecar {
             tracing::info!("draining");
             self.control.advance(Phase::Draining);
         });
-        for task in [Some(keys), peers, signer, Some(admin)].into_iter().flatten() {
+        for task in [Some(keys), peers, signer, lease, Some(admin)].into_iter().flatten() {
             task.abort();
             // Its handles on the journal go with it; the writing thread ends when the last one is gone.
             let _ = task.await;
@@ -373,6 +357,7 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
     let (control, drain) = drain();
     let server = Server {
         listener,
+        latecomers: Latecomers::Waiting,
         connections: ADMIN_CONNECTIONS,
         gauge: Gauge::default(),
     };
@@ -393,6 +378,7 @@ async fn serve_signer(listener: TcpListener, signer: Signer) {
     let (control, drain) = drain();
     let server = Server {
         listener,
+        latecomers: Latecomers::Waiting,
         connections: SIGNER_CONNECTIONS,
         gauge: Gauge::default(),
     };

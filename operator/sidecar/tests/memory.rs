@@ -18,6 +18,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
+/// The allocator counts what all tests of this process hold.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const STREAMS: usize = 1000;
 
 /// What the sidecar may hold for one stream whose reader does not read: the buffers of both connections and one event.
@@ -76,7 +79,7 @@ fn server(opened: Arc<AtomicUsize>, sent: Arc<AtomicU64>) -> u16 {
     port
 }
 
-fn policy(port: u16) -> PolicyFile {
+fn policy(port: u16, limits: Limits) -> PolicyFile {
     let endpoint = EndpointIdentity {
         namespace: "team-a".into(),
         name: "demo".into(),
@@ -86,15 +89,13 @@ fn policy(port: u16) -> PolicyFile {
     PolicyFile {
         hosts: vec!["127.0.0.1".into()],
         limits: Limits {
-            connections: 2000,
-            concurrent_requests: 2000,
             concurrent_streams_per_principal: 2000,
             rates: Rates {
                 per_principal: rate,
                 ..Rates::default()
             },
             drain_seconds: 1,
-            ..Limits::default()
+            ..limits
         },
         enforcement: Enforcement {
             mode: EnforcementMode::Warn,
@@ -119,11 +120,71 @@ async fn settled(value: &AtomicU64) -> u64 {
     }
 }
 
+/// A client that asks for a stream and then does not read.
+async fn stuck_reader(at: SocketAddr) -> TcpStream {
+    let mut stream = reader(at).await;
+    let request = "GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn reader(at: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(BUFFER_OF_OTHERS).unwrap();
+    socket.connect(at).await.unwrap()
+}
+
+/// All connections that the default limits let be there: as many requests as they let be under way, each stuck, and heads
+/// without an end on the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_streams_with_slow_readers_do_not_grow_memory() {
+async fn what_the_default_limits_come_to_fits_the_memory_that_is_reckoned_with() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let limits = Limits::default();
+    let requests = limits.concurrent_requests as usize;
     let (opened, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     let port = server(opened.clone(), sent.clone());
-    let sidecar = Sidecar::bind(policy(port), Place::default(), std::io::sink())
+    let sidecar = Sidecar::bind(policy(port, limits.clone()), Place::default(), std::io::sink())
+        .await
+        .unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], sidecar.traffic_address().port()));
+    tokio::spawn(sidecar.serve(std::future::pending()));
+    let before = ALLOCATOR.allocated();
+
+    let mut clients = vec![];
+    for _ in 0..requests {
+        clients.push(stuck_reader(at).await);
+    }
+    for _ in requests..limits.connections as usize {
+        let mut client = reader(at).await;
+        let head = format!("GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}", "x".repeat(30 * 1024));
+        client.write_all(head.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    settled(&sent).await;
+    assert_eq!(opened.load(Ordering::Relaxed), requests);
+    let held = ALLOCATOR.allocated().saturating_sub(before) as u64;
+
+    // Both directions of a client's connection and the answer's of the server's, each counted twice by the kernel.
+    let buffer = 2 * sallyport_core::listener::SOCKET_BUFFER as u64;
+    let kernel = u64::from(limits.connections) * 2 * buffer + u64::from(limits.concurrent_requests) * buffer;
+    let reckoned = limits.memory_bytes(false) - Limits::BASE_BYTES - 2 * limits.buffer_bytes;
+    println!("{held} bytes held and at most {kernel} in the kernel, of {reckoned}");
+    assert!(held + kernel < reckoned, "{held} + {kernel} of {reckoned}");
+    // Half as much would not do: the bound is near what there is.
+    assert!(held + kernel > reckoned / 2, "{held} + {kernel} of {reckoned}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_with_slow_readers_do_not_grow_memory() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let (opened, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+    let port = server(opened.clone(), sent.clone());
+    let many = Limits {
+        connections: 2000,
+        concurrent_requests: 2000,
+        ..Limits::default()
+    };
+    let sidecar = Sidecar::bind(policy(port, many), Place::default(), std::io::sink())
         .await
         .unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], sidecar.traffic_address().port()));
@@ -132,12 +193,7 @@ async fn a_thousand_streams_with_slow_readers_do_not_grow_memory() {
 
     let mut readers = Vec::with_capacity(STREAMS);
     for _ in 0..STREAMS {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(BUFFER_OF_OTHERS).unwrap();
-        let mut stream: TcpStream = socket.connect(at).await.unwrap();
-        let request = "GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.unwrap();
-        readers.push(stream);
+        readers.push(stuck_reader(at).await);
     }
     let stuck = settled(&sent).await;
     assert_eq!(opened.load(Ordering::Relaxed), STREAMS);

@@ -6,6 +6,7 @@ mod identity;
 mod json;
 mod limits;
 mod names;
+mod poisoning;
 mod rebinding;
 mod replicas;
 mod slow;

@@ -1,6 +1,6 @@
 //! A header says one thing, the body another.
 
-use crate::stage::{ALLOWED, FORBIDDEN, Stage, none_of, strike};
+use crate::stage::{ALLOWED, FORBIDDEN, SETTLE, Stage, none_of, strike};
 use sallyport_attacks::{Beliefs, Era, Message, Post};
 use sallyport_loopback::Sidecar;
 use serde_json::json;
@@ -10,6 +10,7 @@ const HEADER: Beliefs = Beliefs {
     framing: sallyport_attacks::Framing::Chunked,
     header: true,
     looks: false,
+    tools: sallyport_attacks::TOOLS,
 };
 
 fn harmless() -> Post {
@@ -43,6 +44,50 @@ async fn a_legacy_request_smuggles_no_name_in_a_header_either() {
     let post = Post::of(Era::Legacy, &Message::call(Era::Legacy, ALLOWED, &json!({})));
     let post = post.header("Mcp-Method", "tools/call").header("Mcp-Name", FORBIDDEN);
     none_of([stage.attack("legacy", &post.bytes()).await]);
+}
+
+#[tokio::test]
+async fn an_argument_in_a_header_is_never_another_than_that_in_the_body() {
+    let stage = Stage::of(HEADER).await;
+    knows_tools(&stage.sidecar).await;
+    let routed = |arguments| Post::of(Era::Modern, &Message::call(Era::Modern, ALLOWED, arguments));
+    let lies = [
+        ("another value", routed(&json!({"route": ALLOWED}))),
+        ("no value", routed(&json!({}))),
+        ("null", routed(&json!({"route": null}))),
+        ("no text", routed(&json!({"route": [ALLOWED]}))),
+        ("argument in another case", routed(&json!({"Route": ALLOWED}))),
+    ];
+    let mut wrong = vec![];
+    for (name, post) in &lies {
+        for header in ["Mcp-Param-Route", "MCP-PARAM-ROUTE"] {
+            let post = post.clone().header(header, FORBIDDEN);
+            wrong.push(stage.attack(name, &post.bytes()).await);
+            let answer = strike(stage.sidecar.address(), &post.bytes()).await;
+            let told = answer
+                .as_ref()
+                .is_some_and(|answer| answer.status == 400 && answer.message()["error"]["code"] == -32020);
+            wrong.push((!told).then(|| format!("{name}: {answer:?}")));
+        }
+    }
+    assert!(mentions(&stage.sidecar, "mismatch").await, "{}", stage.sidecar.output());
+    let silent = routed(&json!({"route": ALLOWED}));
+    let answer = strike(stage.sidecar.address(), &silent.bytes()).await;
+    wrong.push((answer.is_none_or(|answer| answer.status != 400)).then(|| "no header: passed".to_owned()));
+    none_of(wrong);
+
+    // What agrees passes, and so does what no definition asks for.
+    for value in [ALLOWED, "=?base64?ZWNobw==?="] {
+        let honest = silent
+            .clone()
+            .header("Mcp-Param-Route", value)
+            .header("Mcp-Param-Other", FORBIDDEN);
+        let answer = strike(stage.sidecar.address(), &honest.bytes()).await;
+        assert!(
+            answer.as_ref().is_some_and(sallyport_attacks::Answer::is_success),
+            "{answer:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -103,6 +148,17 @@ async fn a_mismatch_is_on_the_record() {
     )
     .await;
     assert!(mentions(&stage.sidecar, "mismatch").await, "{}", stage.sidecar.output());
+}
+
+/// Waits until the sidecar has seen the definitions.
+pub async fn knows_tools(sidecar: &Sidecar) {
+    for _ in 0..500 {
+        if sidecar.output().contains("the server answers") {
+            break;
+        }
+        tokio::time::sleep(SETTLE / 5).await;
+    }
+    tokio::time::sleep(SETTLE).await;
 }
 
 async fn mentions(sidecar: &Sidecar, word: &str) -> bool {

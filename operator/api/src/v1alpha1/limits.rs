@@ -37,11 +37,12 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub stream_seconds: Option<i32>,
-    /// Connections of each pod at a time. Default: 1024.
+    /// Connections of each pod at a time; the audit sidecar's memory grows with it. Default: 512.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub connections: Option<i32>,
-    /// Requests of all callers that each pod works on at a time, event streams included. Default: 512.
+    /// Requests of all callers that each pod works on at a time, event streams included; the audit
+    /// sidecar's memory grows with it. Default: 256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16384))]
     pub concurrent_requests: Option<i32>,

@@ -2,7 +2,7 @@
 
 use super::list::{Inspection, ListError, ListKind, inspect_list};
 use super::schema::{ArgumentSchema, SchemaError};
-use super::{Digest, Fault, Hints, SideEffect, Tool, ToolPolicy, Unpinned};
+use super::{Digest, Fault, Hints, MirroredArgument, SideEffect, Tool, ToolPolicy, Unpinned};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -36,7 +36,9 @@ pub enum Observed {
 pub struct Definition {
     digest: Option<Digest>,
     hints: Hints,
-    schema: Value,
+    /// As text, which is a fraction of what it is in memory once it is read.
+    schema: Box<str>,
+    mirrored: Vec<MirroredArgument>,
     compiled: Arc<OnceLock<Result<ArgumentSchema, SchemaError>>>,
 }
 
@@ -51,6 +53,9 @@ pub struct Admitted<'a> {
     pub is_pinned: bool,
     /// The schema of its arguments; given for pinned tools alone, since an unpinned one is the server's word only.
     pub schema: Option<&'a ArgumentSchema>,
+    /// The arguments that a client of the modern era repeats in headers, by the definition that was seen last, pinned or
+    /// not; none before one was seen.
+    pub mirrored: &'a [MirroredArgument],
 }
 
 /// Why a tool may not be called.
@@ -107,7 +112,8 @@ impl Definition {
         Self {
             digest: tool.digest,
             hints: tool.hints,
-            schema: tool.input_schema,
+            schema: tool.input_schema.to_string().into(),
+            mirrored: tool.mirrored,
             compiled: Arc::default(),
         }
     }
@@ -118,7 +124,10 @@ impl Definition {
     }
 
     pub(super) fn schema(&self) -> Result<&ArgumentSchema, SchemaError> {
-        let compiled = self.compiled.get_or_init(|| ArgumentSchema::compile(&self.schema));
+        let compiled = self.compiled.get_or_init(|| {
+            let schema = serde_json::from_str::<Value>(&self.schema);
+            ArgumentSchema::compile(&schema.map_err(|error| SchemaError::Invalid(error.to_string()))?)
+        });
         compiled.as_ref().map_err(Clone::clone)
     }
 }
@@ -246,6 +255,7 @@ impl Catalog {
             digest,
             is_pinned,
             schema,
+            mirrored: definition.map_or(&[], |definition| &definition.mirrored),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Lists, as callers may see them.
 
 use super::splice::Edits;
+use super::tool::LONGEST;
 use super::{Catalog, Digest, Fault, Tool, ToolPolicy, Unpinned, hidden};
 use crate::arguments::{StrictError, is_same_but_for_case, members, parse_strictly};
 use crate::authorization::Target;
@@ -273,6 +274,13 @@ impl<'a> Item<'a> {
             };
             let read = read.map(|tool| Read::Tool(Box::new(tool)));
             return Self { raw, name, read };
+        }
+        if raw.get().len() > LONGEST {
+            return Self {
+                raw,
+                name: None,
+                read: Err(Fault::TooLong),
+            };
         }
         let value = parse_strictly(raw.get(), 100);
         let name = value

@@ -19,6 +19,7 @@ mod tests;
 pub use capabilities::{Stripped, strip_extensions};
 pub use catalog::{Admitted, Catalog, Definition, Observed, ToolDenial};
 pub use digest::{Digest, ParseDigestError, Pins, canonical_digest};
+pub use header::{Expected, MirroredArgument, says};
 pub use list::{Caching, Drop, DropReason, Inspection, ListError, ListKind, inspect_list};
 pub use policy::{SideEffect, SideEffectRule, ToolArguments, ToolPolicy, Unpinned};
 pub use report::{DriftReport, ToolReport, ToolState};

@@ -1,11 +1,14 @@
 //! One tool, as the server defines it.
 
-use super::{Digest, SideEffect, header};
+use super::{Digest, MirroredArgument, SideEffect, header};
 use crate::arguments::parse_strictly;
 use serde_json::{Map, Number, Value};
 
 /// Deepest nesting of a definition.
 const DEPTH: u8 = 100;
+
+/// Longest definition in bytes, of a tool or of another item of a list. In memory a hostile one is many times as large.
+pub(super) const LONGEST: usize = 256 << 10;
 
 /// Longest name in characters (MCP, tool names).
 const LONGEST_NAME: usize = 128;
@@ -22,6 +25,8 @@ pub struct Tool {
     pub hints: Hints,
     /// The schema of its arguments.
     pub input_schema: Value,
+    /// Which of them clients repeat in headers.
+    pub mirrored: Vec<MirroredArgument>,
 }
 
 /// What a server says of a tool's harm. `None`: it does not say.
@@ -44,6 +49,9 @@ pub enum Fault {
         "holds an integer that JSON parsers round differently, so that it cannot be pinned: the server must use one below 2^53"
     )]
     Number,
+    /// More than anybody reads.
+    #[error("has more than {LONGEST} bytes")]
+    TooLong,
     /// No name, or one that nobody should have to look at.
     #[error("has no name of 1 to {LONGEST_NAME} printable ASCII characters")]
     Name,
@@ -88,6 +96,7 @@ impl Fault {
         match self {
             Self::Json(_) => "malformed",
             Self::Number => "number",
+            Self::TooLong => "too_long",
             Self::Name => "name",
             Self::Hidden { .. } => "hidden_text",
             Self::Header(_) => "x_mcp_header",
@@ -104,6 +113,9 @@ impl Tool {
     ///
     /// See [`Fault`].
     pub fn read(raw: &str) -> Result<Self, Fault> {
+        if raw.len() > LONGEST {
+            return Err(Fault::TooLong);
+        }
         let value = parse_strictly(raw, DEPTH).map_err(|error| Fault::Json(error.to_string()))?;
         let Value::Object(members) = &value else {
             return Err(Fault::Json("it is no object".to_owned()));
@@ -119,7 +131,7 @@ impl Tool {
         let Some(input_schema @ Value::Object(_)) = members.get("inputSchema") else {
             return Err(Fault::InputSchema);
         };
-        header::check(input_schema).map_err(Fault::Header)?;
+        let mirrored = header::read(input_schema).map_err(Fault::Header)?;
         let hint = |name| {
             members
                 .get("annotations")
@@ -137,11 +149,15 @@ impl Tool {
                 destructive: hint("destructiveHint"),
             },
             input_schema: input_schema.clone(),
+            mirrored,
         })
     }
 
-    /// The name in `raw`, if it has one, however faulty the rest is.
+    /// The name in `raw`, if it has one, however faulty the rest is, unless it is too long to be read.
     pub(super) fn name_of(raw: &str) -> Option<String> {
+        if raw.len() > LONGEST {
+            return None;
+        }
         match parse_strictly(raw, DEPTH).ok()?.get("name") {
             Some(Value::String(name)) => Some(name.clone()),
             _ => None,

@@ -4,6 +4,10 @@ use super::{
     Check, Verdict,
     containers::{all, context_where, hooks, mounts, names_where, probes, volumes},
 };
+use crate::{
+    containers::{GUARD, SIDECAR},
+    holder::{self, HOLDER},
+};
 use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodSpec, ResourceRequirements};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,13 +54,19 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "users-apart",
-        title: "No two containers run as one user, so none can signal or trace another",
+        title: "No two containers run as one user, so none can signal or trace another; the holder of the audit sidecar's ports is its other half",
         source: "Sallyport",
         check: |pod| {
-            let users: Vec<_> = all(pod)
-                .filter_map(|container| container.security_context.as_ref()?.run_as_user)
+            let whose = |name: &str| if name == HOLDER { SIDECAR } else { name }.to_owned();
+            let users: BTreeSet<_> = all(pod)
+                .filter_map(|container| {
+                    Some((
+                        whose(&container.name),
+                        container.security_context.as_ref()?.run_as_user?,
+                    ))
+                })
                 .collect();
-            let distinct: BTreeSet<_> = users.iter().collect();
+            let distinct: BTreeSet<_> = users.iter().map(|(_, user)| user).collect();
             Verdict::pass_if(distinct.len() == users.len(), "containers share a user")
         },
     },
@@ -405,25 +415,23 @@ pub(super) const CHECKS: &[Check] = &[
         source: "Sallyport",
         check: |pod| {
             let first = pod.init_containers.iter().flatten().next();
-            let guarded = first.is_some_and(|container| {
-                container.name == crate::containers::GUARD && container.restart_policy.is_none()
-            });
+            let guarded = first.is_some_and(|container| container.name == GUARD && container.restart_policy.is_none());
             Verdict::pass_if(guarded, "the first container is not the guard, or is not waited for")
         },
     },
     Check {
         id: "audited-entrance",
-        title: "The audit sidecar starts first after the guard, runs as long as the pod, and alone declares ports",
+        title: "The audit sidecar starts first after the guard and the holder of its ports, runs as long as the pod, and alone declares ports",
         source: "Sallyport",
         check: |pod| {
             let mut starting = pod.init_containers.iter().flatten();
-            let first = starting.find(|container| container.name != crate::containers::GUARD);
+            let first = starting.find(|container| container.name != GUARD && container.name != HOLDER);
             let gate = first.is_some_and(|container| {
-                container.name == crate::containers::SIDECAR
+                container.name == SIDECAR
                     && container.restart_policy.as_deref() == Some("Always")
                     && container.startup_probe.is_some()
             });
-            let others = all(pod).filter(|container| container.name != crate::containers::SIDECAR);
+            let others = all(pod).filter(|container| container.name != SIDECAR);
             let silent = others
                 .into_iter()
                 .all(|container| container.ports.as_ref().is_none_or(Vec::is_empty));
@@ -431,6 +439,30 @@ pub(super) const CHECKS: &[Check] = &[
                 gate && silent,
                 "the first container after the guard is not the gate, or another declares ports",
             )
+        },
+    },
+    Check {
+        id: "held-ports",
+        title: "The audit sidecar's ports are held before it starts and as long as the pod runs, and no other container can ask for them",
+        source: "Sallyport",
+        check: |pod| {
+            let starting = pod.init_containers.iter().flatten();
+            let holder = starting
+                .take_while(|container| container.name != SIDECAR)
+                .find(|container| {
+                    container.name == HOLDER
+                        && container.restart_policy.as_deref() == Some("Always")
+                        && container.startup_probe.is_some()
+                });
+            let can_ask = |container: &Container| {
+                let mut mounts = container.volume_mounts.iter().flatten();
+                mounts.any(|mount| mount.name == holder::VOLUME)
+            };
+            let others = names_where(pod, |container| {
+                container.name != HOLDER && container.name != SIDECAR && can_ask(container)
+            });
+            let missing = holder.is_none().then(|| "no holder that is waited for".to_owned());
+            Verdict::none(missing.into_iter().chain(others), "the ports can be taken")
         },
     },
     Check {

@@ -40,7 +40,7 @@ fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
             "/volumes/-",
             json!({"name": "other", "nfs": {"path": "/", "server": "a"}}),
         ),
-        ("pss-host-ports", "/initContainers/1/ports/0/hostPort", json!(80)),
+        ("pss-host-ports", "/initContainers/2/ports/0/hostPort", json!(80)),
         (
             "pss-proc-mount",
             "/containers/0/securityContext/procMount",
@@ -120,6 +120,11 @@ fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
         (
             "users-apart",
             "/initContainers/0/securityContext/runAsUser",
+            json!(65532),
+        ),
+        (
+            "users-apart",
+            "/initContainers/1/securityContext/runAsUser",
             json!(65532),
         ),
         (
@@ -218,11 +223,18 @@ fn spoilers() -> Vec<(&'static str, &'static str, Value)> {
             json!([{"name": "other", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "other", "mountPath": "/other"}]),
         ),
         ("guarded-start", "/initContainers/0/restartPolicy", json!("Always")),
-        ("audited-entrance", "/initContainers/1/restartPolicy", Value::Null),
+        ("audited-entrance", "/initContainers/2/restartPolicy", Value::Null),
         (
             "audited-entrance",
             "/containers/0/ports",
             json!([{"containerPort": 3001}]),
+        ),
+        ("held-ports", "/initContainers/1/restartPolicy", Value::Null),
+        ("held-ports", "/initContainers/1/startupProbe", Value::Null),
+        (
+            "held-ports",
+            "/initContainers/0/volumeMounts/-",
+            json!({"name": "ports", "mountPath": "/run/sallyport-ports", "readOnly": true}),
         ),
         (
             "no-exec",
@@ -263,7 +275,7 @@ fn a_gateways_pod_passes_every_check_but_those_of_servers() {
         .iter()
         .map(|text| text.split(':').next().unwrap().to_owned())
         .collect();
-    assert_eq!(all, ["no-dns", "guarded-start", "audited-entrance"]);
+    assert_eq!(all, ["no-dns", "guarded-start", "audited-entrance", "held-ports"]);
 }
 
 #[test]

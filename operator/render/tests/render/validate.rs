@@ -1,9 +1,9 @@
 //! One spec for each thing that can be wrong.
 
-use super::common::{facts, minimal, settings, with};
+use super::common::{endpoint, facts, minimal, settings, with};
 use sallyport_api::{McpEndpoint, v1alpha1::NetworkEnforcement};
 use sallyport_policy::enforcement::KubernetesApi;
-use sallyport_render::{ClassFact, Facts, ValidateError as E, validate};
+use sallyport_render::{ClassFact, Facts, ValidateError as E, footprint, render, validate};
 use serde_json::{Value, json};
 
 /// Validates a spec that must be refused.
@@ -382,6 +382,30 @@ fn merge(target: &mut Value, patch: &Value) {
             merge(&mut target[key], value);
         }
     }
+}
+
+#[test]
+fn the_sidecar_gets_the_memory_that_its_limits_can_come_to_and_the_footprint_follows() {
+    let memory = |limits: Value, tls: bool| {
+        let mut object = with("/spec/limits", limits);
+        if tls {
+            object["spec"]["tls"] = json!({"from": {"secret": {"name": "tls"}}});
+        }
+        let endpoint = validate(&endpoint(object), &settings(), &facts()).unwrap();
+        let pod = render(&endpoint).deployment.spec.unwrap().template.spec.unwrap();
+        let sidecar = pod.init_containers.unwrap().remove(2);
+        assert_eq!(sidecar.name, "audit");
+        let limit = sidecar.resources.unwrap().limits.unwrap()["memory"].0.clone();
+        (limit, footprint(&endpoint).amounts.memory_bytes)
+    };
+    let (limit, least) = memory(json!({}), false);
+    assert_eq!(limit, "208Mi");
+    assert_eq!(memory(json!({"connections": 8}), false), (limit, least));
+    assert_eq!(memory(json!({}), true).0, "232Mi");
+    let (limit, most) = memory(json!({"connections": 4096, "concurrentRequests": 4096}), false);
+    assert_eq!(limit, "1480Mi");
+    // Two pods, the surge of a roll-out among them.
+    assert_eq!(most - least, 2 * ((1480 - 208) << 20));
 }
 
 #[test]

@@ -151,7 +151,10 @@ impl Pipeline {
             None => None,
             Some(call) => {
                 let catalog = self.tools.catalog();
-                decide::decide(rules, &catalog, &caller.principal, call, now(), entry)?.side_effect
+                let permitted = decide::decide(rules, &catalog, &caller.principal, call, now(), entry)?;
+                // Needs: the tool's definition, as far as one was seen, and a caller who may know of it.
+                mirror::check_arguments(&head.headers, era, permitted.mirrored, &permitted.arguments)?;
+                permitted.side_effect
             }
         };
         let tool = side_effect.and(call.as_ref()).and_then(|call| call.name.clone());

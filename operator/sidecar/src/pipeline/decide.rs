@@ -9,14 +9,18 @@ use sallyport_audit::Pin;
 use sallyport_policy::Principal;
 use sallyport_policy::arguments::Arguments;
 use sallyport_policy::authorization::{self, Decision, Target, TargetKind};
-use sallyport_policy::tools::{Admitted, Catalog, Hints, SideEffect, ToolDenial};
+use sallyport_policy::tools::{Admitted, Catalog, Hints, MirroredArgument, SideEffect, ToolDenial};
 use serde_json::value::RawValue;
 
 /// What is known of a call that may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permitted {
+#[derive(Clone, Debug)]
+pub struct Permitted<'a> {
     /// Of a tool call: what the tool may do.
     pub side_effect: Option<SideEffect>,
+    /// Of a tool call: the arguments that headers repeat.
+    pub mirrored: &'a [MirroredArgument],
+    /// Its arguments.
+    pub arguments: Arguments,
 }
 
 /// Whether `principal` may make `call` at `now`, in seconds since 1970.
@@ -24,14 +28,14 @@ pub struct Permitted {
 /// # Errors
 ///
 /// Why not. What the caller may not know of is answered like what is not there.
-pub fn decide(
+pub fn decide<'a>(
     rules: &Rules,
-    catalog: &Catalog,
+    catalog: &'a Catalog,
     principal: &Principal,
     call: &Call,
     now: i64,
     entry: &mut Entry,
-) -> Result<Permitted, Denial> {
+) -> Result<Permitted<'a>, Denial> {
     let policy = &rules.policy;
     let arguments = arguments(call.arguments.as_deref())?;
     check_subscribed(rules, principal, call, &arguments, now)?;
@@ -77,10 +81,15 @@ pub fn decide(
             return Err(Denial::Unauthenticated(rejection));
         }
     }
-    if let (Some(admitted), Some(name)) = (admitted, tool) {
-        check_tool(rules, name, admitted, &arguments, entry)?;
-    }
-    Ok(Permitted { side_effect })
+    let mirrored = match (admitted, tool) {
+        (Some(admitted), Some(name)) => check_tool(rules, name, admitted, &arguments, entry)?.mirrored,
+        _ => &[],
+    };
+    Ok(Permitted {
+        side_effect,
+        mirrored,
+        arguments,
+    })
 }
 
 /// News of a resource goes to those who may subscribe to it, one by one.
@@ -110,13 +119,13 @@ fn check_subscribed(
     Ok(())
 }
 
-fn check_tool(
+fn check_tool<'a>(
     rules: &Rules,
     name: &str,
-    admitted: Result<Admitted<'_>, ToolDenial>,
+    admitted: Result<Admitted<'a>, ToolDenial>,
     arguments: &Arguments,
     entry: &mut Entry,
-) -> Result<(), Denial> {
+) -> Result<Admitted<'a>, Denial> {
     let tools = &rules.policy.tools;
     let pin = tools.pins.of(name).next();
     if let Some(pin) = pin {
@@ -140,7 +149,7 @@ fn check_tool(
             .check(arguments)
             .map_err(|violation| Denial::arguments(&violation, "input_schema"))?;
     }
-    Ok(())
+    Ok(admitted)
 }
 
 fn arguments(raw: Option<&RawValue>) -> Result<Arguments, Denial> {

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tower::Service;
 
-/// Bytes that the kernel buffers of an answer.
-const RECEIVE_BUFFER: u32 = 64 * 1024;
+/// Bytes that the kernel buffers of an answer; it counts twice as much.
+const RECEIVE_BUFFER: u32 = 32 * 1024;
 
 /// Connects to one address and ignores what the URI names: nothing can send a request elsewhere.
 #[derive(Clone, Debug)]

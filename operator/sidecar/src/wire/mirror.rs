@@ -9,6 +9,8 @@ use crate::headers::{MCP_METHOD, MCP_NAME, MCP_PARAM_PREFIX};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
+use sallyport_policy::arguments::Arguments;
+use sallyport_policy::tools::{Expected, MirroredArgument, says};
 use std::borrow::Cow;
 
 const PREFIX: &str = "=?base64?";
@@ -23,6 +25,14 @@ pub enum MirrorError {
     /// Another value than in the body.
     #[error("the {0} header differs from the body")]
     Differs(&'static str),
+    /// The tool's definition asks for it, and the argument is there.
+    #[error(
+        "an Mcp-Param header is missing that the tool's definition asks for: list the tools again and repeat the argument"
+    )]
+    MissingArgument,
+    /// Another value than the argument has.
+    #[error("an Mcp-Param header differs from the argument that it repeats")]
+    ArgumentDiffers,
     /// Not text, or base64 that does not decode.
     #[error("an Mcp-Param header is not valid text or base64")]
     Undecodable,
@@ -41,6 +51,34 @@ pub fn check(headers: &HeaderMap, era: Era, call: &Call) -> Result<(), MirrorErr
         .filter(|(name, _)| name.as_str().starts_with(MCP_PARAM_PREFIX));
     for (_, value) in params {
         decode(value).ok_or(MirrorError::Undecodable)?;
+    }
+    Ok(())
+}
+
+/// Whether the headers repeat those `arguments` that the tool's definition says are `mirrored`. In the legacy era they may
+/// be missing. A header that no definition asks for means nothing here and is passed on.
+///
+/// # Errors
+///
+/// The first that does not.
+pub fn check_arguments(
+    headers: &HeaderMap,
+    era: Era,
+    mirrored: &[MirroredArgument],
+    arguments: &Arguments,
+) -> Result<(), MirrorError> {
+    for argument in mirrored {
+        let header = headers.get(format!("{MCP_PARAM_PREFIX}{}", argument.header));
+        let agrees = match (header, argument.expected(arguments)) {
+            (None, Expected::Value(_)) if era == Era::Modern => return Err(MirrorError::MissingArgument),
+            (None, _) => true,
+            (Some(header), Expected::Value(value)) => decode(header).is_some_and(|text| says(&text, value)),
+            // Where the argument has no value, one of the header's would be believed by whoever routes by it.
+            (Some(_), Expected::Nothing | Expected::Unsayable) => false,
+        };
+        if !agrees {
+            return Err(MirrorError::ArgumentDiffers);
+        }
     }
     Ok(())
 }
@@ -76,6 +114,7 @@ mod tests {
     use crate::wire::message::{self, Message};
     use pretty_assertions::assert_eq;
     use proptest::prelude::*;
+    use sallyport_policy::tools::Tool;
 
     fn call(method: &str, params: &str) -> Call {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
@@ -174,7 +213,81 @@ mod tests {
         }
     }
 
+    /// How a client writes a text into a header.
+    fn encoded(text: &str) -> String {
+        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.trim() == text;
+        let is_sentinel = text.starts_with(PREFIX) && text.ends_with(SUFFIX);
+        if is_plain && !is_sentinel {
+            text.to_owned()
+        } else {
+            format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(text))
+        }
+    }
+
+    /// The verdict on a call of a tool that has its argument `a` repeated in `Mcp-Param-A`.
+    fn repeated(era: Era, header: Option<&str>, arguments: &serde_json::Value) -> Result<(), MirrorError> {
+        let definition = serde_json::json!({"name": "t", "inputSchema": {"type": "object", "properties": {
+            "a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string"},
+        }}});
+        let mirrored = Tool::read(&definition.to_string()).unwrap().mirrored;
+        let raw = serde_json::value::to_raw_value(arguments).unwrap();
+        let headers: Vec<_> = header.into_iter().map(|value| ("mcp-param-a", value)).collect();
+        check_arguments(&map(&headers), era, &mirrored, &Arguments::parse(Some(&raw)).unwrap())
+    }
+
+    #[test]
+    fn a_missing_parameter_header_is_missed_in_the_modern_era_and_a_stray_one_is_refused_in_both() {
+        use serde_json::json;
+        let there = json!({"a": "eu"});
+        assert_eq!(repeated(Era::Modern, None, &there), Err(MirrorError::MissingArgument));
+        assert_eq!(repeated(Era::Legacy, None, &there), Ok(()));
+        for era in [Era::Legacy, Era::Modern] {
+            assert_eq!(repeated(era, Some("us"), &there), Err(MirrorError::ArgumentDiffers));
+            for absent in [json!({}), json!({"a": null}), json!({"b": "eu"})] {
+                assert_eq!(repeated(era, None, &absent), Ok(()));
+                assert_eq!(repeated(era, Some("eu"), &absent), Err(MirrorError::ArgumentDiffers));
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_no_definition_asks_for_means_nothing() {
+        let headers = map(&[("mcp-param-other", "x")]);
+        assert_eq!(
+            check_arguments(&headers, Era::Modern, &[], &Arguments::default()),
+            Ok(())
+        );
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        prop_oneof![
+            "\\PC{0,12}".prop_map(Into::into),
+            "[ -~\t\n]{0,12}".prop_map(Into::into),
+            (-9_007_199_254_740_991_i64..=9_007_199_254_740_991).prop_map(Into::into),
+            any::<bool>().prop_map(Into::into),
+        ]
+    }
+
+    fn written(value: &serde_json::Value) -> String {
+        encoded(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
     proptest! {
+        #[test]
+        fn what_a_client_repeats_agrees(value in value()) {
+            let arguments = serde_json::json!({"a": value});
+            prop_assert_eq!(repeated(Era::Modern, Some(&written(&value)), &arguments), Ok(()));
+        }
+
+        #[test]
+        fn what_it_repeats_of_another_value_differs(value in value(), other in value()) {
+            // The text "1" and the number 1 are one header: which of them it is, the body alone says.
+            prop_assume!(written(&value) != written(&other));
+            let arguments = serde_json::json!({"a": value});
+            let verdict = repeated(Era::Modern, Some(&written(&other)), &arguments);
+            prop_assert_eq!(verdict, Err(MirrorError::ArgumentDiffers));
+        }
+
         #[test]
         fn what_is_encoded_decodes_to_itself(text in "\\PC{0,20}") {
             let encoded = format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(&text));

@@ -2,6 +2,8 @@
 
 use crate::support::{CALL, Running, Server, json_answer, pair, policy, post, reply, send, until};
 use pretty_assertions::assert_eq;
+use sallyport_policy::Authentication;
+use sallyport_policy::authentication::ApiKeys;
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -37,6 +39,30 @@ async fn a_sidecar_without_server_is_healthy_and_not_ready_until_the_server_answ
     let _ = send(post(sidecar.traffic, CALL)).await;
     until("the loss is noticed", async || sidecar.admin("/readyz").await.0 == 503).await;
     assert_eq!(sidecar.admin("/upstream/live").await.0, 503);
+}
+
+#[tokio::test]
+async fn what_keeps_callers_from_being_told_apart_is_counted_by_where_it_comes_from() {
+    let server = Server::start(async |_| reply(200, "")).await;
+    let file = std::env::temp_dir().join(format!("sallyport-keys-{}.json", std::process::id()));
+    let mut policy = policy(server.port);
+    policy.authentication = Authentication {
+        api_keys: Some(ApiKeys {
+            file: file.display().to_string(),
+        }),
+        ..Authentication::default()
+    };
+    let sidecar = Running::start(policy, std::io::sink()).await;
+    let counts = async |source: &str, count: u8| {
+        let line = format!("sallyport_sidecar_authentication_problems{{source=\"{source}\"}} {count}");
+        sidecar.admin("/metrics").await.1.lines().any(|found| found == line)
+    };
+    assert!(counts("api_keys", 1).await && counts("issuers", 0).await && counts("tls", 0).await);
+    let told = sidecar.admin("/policy").await.1;
+    assert!(told.contains("API keys: cannot read"), "{told}");
+    std::fs::write(&file, r#"{"keys": []}"#).unwrap();
+    until("the key file is read", async || counts("api_keys", 0).await).await;
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod forwarding;
 mod guard;
 mod limits;
 mod lists;
+mod ports;
 mod refusals;
 mod reload;
 mod signer;

@@ -126,6 +126,25 @@ fn faulty_tools_are_not_shown_even_where_any_tool_is() {
 }
 
 #[test]
+fn what_nobody_would_read_to_its_end_is_not_shown() {
+    let named = |length: usize| {
+        format!(
+            r#"{{"name":"a","description":"{}","inputSchema":{{}}}}"#,
+            "x".repeat(length)
+        )
+    };
+    let any = ToolPolicy::of_any_tool();
+    assert_eq!(inspect(&any, &list(&[&named(200 << 10)])).kept, ["a"]);
+    assert_eq!(
+        reasons(&inspect(&any, &list(&[&named(256 << 10)]))),
+        [("-", "too_long")]
+    );
+    let prompt = format!(r#"{{"prompts":[{}]}}"#, named(256 << 10));
+    let seen = inspect_list(ListKind::Prompts, &prompt, &any, &Catalog::default(), None, |_| true).unwrap();
+    assert_eq!(reasons(&seen), [("-", "too_long")]);
+}
+
+#[test]
 fn callers_see_only_what_they_may_use() {
     let rules: Authorization = serde_json::from_value(json!({"rules": [
         {"name": "readers", "tools": ["*"], "prompts": ["p*"], "resources": ["file:///docs/*"], "sideEffects": ["ReadOnly"]},
