@@ -3,7 +3,7 @@
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use sallyport_e2e::{
-    Context, Failure, Result, Scene,
+    Failure, Result, Scene,
     apiserver_log::{Mark, Request},
     endpoint::{self, endpoint},
     eventually,

@@ -131,8 +131,7 @@ async fn restarted(scene: &Scene, pod: &Pod, container: &str, times: i32) -> Res
 }
 
 fn ended_last(status: &k8s_openapi::api::core::v1::ContainerStatus) -> Option<i32> {
-    let states = [&status.state, &status.last_state];
-    let ended = states
+    let ended = [&status.state, &status.last_state]
         .into_iter()
         .flatten()
         .find_map(|state| state.terminated.as_ref())?;

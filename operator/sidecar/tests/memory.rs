@@ -79,7 +79,7 @@ fn server(opened: Arc<AtomicUsize>, sent: Arc<AtomicU64>) -> u16 {
     port
 }
 
-fn policy(port: u16, limits: Limits) -> PolicyFile {
+fn policy(port: u16, limits: &Limits) -> PolicyFile {
     let endpoint = EndpointIdentity {
         namespace: "team-a".into(),
         name: "demo".into(),
@@ -95,7 +95,7 @@ fn policy(port: u16, limits: Limits) -> PolicyFile {
                 ..Rates::default()
             },
             drain_seconds: 1,
-            ..limits
+            ..limits.clone()
         },
         enforcement: Enforcement {
             mode: EnforcementMode::Warn,
@@ -143,7 +143,7 @@ async fn what_the_default_limits_come_to_fits_the_memory_that_is_reckoned_with()
     let requests = limits.concurrent_requests as usize;
     let (opened, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     let port = server(opened.clone(), sent.clone());
-    let sidecar = Sidecar::bind(policy(port, limits.clone()), Place::default(), std::io::sink())
+    let sidecar = Sidecar::bind(policy(port, &limits), Place::default(), std::io::sink())
         .await
         .unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], sidecar.traffic_address().port()));
@@ -184,7 +184,7 @@ async fn a_thousand_streams_with_slow_readers_do_not_grow_memory() {
         concurrent_requests: 2000,
         ..Limits::default()
     };
-    let sidecar = Sidecar::bind(policy(port, many), Place::default(), std::io::sink())
+    let sidecar = Sidecar::bind(policy(port, &many), Place::default(), std::io::sink())
         .await
         .unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], sidecar.traffic_address().port()));

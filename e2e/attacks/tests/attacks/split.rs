@@ -3,7 +3,7 @@
 use crate::stage::{ALLOWED, FORBIDDEN, SETTLE, Stage, none_of, strike};
 use sallyport_attacks::{Beliefs, Era, Message, Post};
 use sallyport_loopback::Sidecar;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const HEADER: Beliefs = Beliefs {
     keys: sallyport_attacks::Keys::Last,
@@ -50,7 +50,7 @@ async fn a_legacy_request_smuggles_no_name_in_a_header_either() {
 async fn an_argument_in_a_header_is_never_another_than_that_in_the_body() {
     let stage = Stage::of(HEADER).await;
     knows_tools(&stage.sidecar).await;
-    let routed = |arguments| Post::of(Era::Modern, &Message::call(Era::Modern, ALLOWED, arguments));
+    let routed = |arguments: &Value| Post::of(Era::Modern, &Message::call(Era::Modern, ALLOWED, arguments));
     let lies = [
         ("another value", routed(&json!({"route": ALLOWED}))),
         ("no value", routed(&json!({}))),

@@ -225,6 +225,10 @@ mod tests {
     }
 
     /// The verdict on a call of a tool that has its argument `a` repeated in `Mcp-Param-A`.
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "the verdict is the result; what comes before it cannot fail"
+    )]
     fn repeated(era: Era, header: Option<&str>, arguments: &serde_json::Value) -> Result<(), MirrorError> {
         let definition = serde_json::json!({"name": "t", "inputSchema": {"type": "object", "properties": {
             "a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string"},
