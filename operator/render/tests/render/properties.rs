@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn a_gateway_is_reached_by_its_endpoint_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
+    fn a_gateway_is_reached_by_its_endpoint_and_the_operator_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
         let hosts = endpoint.spec.needs_gateway();
         let children = children(&endpoint, &facts);
         prop_assert_eq!(children.gateway.is_some(), hosts);
@@ -63,16 +63,30 @@ proptest! {
         let led = endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
         let ports = [3128, 3129].into_iter().take(1 + usize::from(led));
         let ports: Vec<_> = ports.map(|port| json!({"port": port, "protocol": "TCP"})).collect();
-        prop_assert_eq!(&ingress, &json!([{
-            "from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}],
-            "ports": ports,
-        }]));
+        prop_assert_eq!(&ingress, &json!([
+            {"from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}], "ports": ports},
+            {
+                "from": [{
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "sallyport-system"}},
+                    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "sallyport"}},
+                }],
+                "ports": [{"port": 15090, "protocol": "TCP"}],
+            },
+        ]));
         let injects = endpoint.spec.egress.allow.iter().any(|rule| rule.inject.is_some());
         let signer = json!({"to": ingress[0]["from"], "ports": [{"port": 15091, "protocol": "TCP"}]});
         let rules = policy.egress.unwrap_or_default();
         let (to_signer, rules): (Vec<_>, Vec<_>) =
             rules.into_iter().partition(|rule| serde_json::to_value(rule).unwrap() == signer);
         prop_assert_eq!(to_signer.len(), usize::from(injects));
+        let collector = endpoint.spec.audit.otlp.as_ref().and_then(|otlp| otlp.service.as_ref());
+        let to_collectors = collector.map(|service| json!([{
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": service.namespace}},
+            "podSelector": {"matchLabels": service.selector},
+        }]));
+        let (to_collector, rules): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| Some(serde_json::to_value(&rule.to).unwrap()) == to_collectors);
+        prop_assert_eq!(to_collector.len(), usize::from(collector.is_some()));
         for rule in &rules {
             let dns = rule.ports.iter().flatten().any(|port| port.port == Some(IntOrString::Int(53)));
             for peer in rule.to.as_ref().unwrap() {

@@ -106,16 +106,15 @@ async fn no_record_is_lost_when_sigterm_comes_in_the_middle() {
         text
     });
     let mut diagnostics = BufReader::new(program.stderr.take().unwrap()).lines();
-    let listening: serde_json::Value = serde_json::from_str(&diagnostics.next_line().await.unwrap().unwrap()).unwrap();
+    // What it says of a machine without a kubelet comes before.
+    let traffic = loop {
+        let line: serde_json::Value = serde_json::from_str(&diagnostics.next_line().await.unwrap().unwrap()).unwrap();
+        if let Some(traffic) = line["fields"]["traffic"].as_str() {
+            break traffic.to_owned();
+        }
+    };
     tokio::spawn(async move { while let Ok(Some(_)) = diagnostics.next_line().await {} });
-    let port = listening["fields"]["traffic"]
-        .as_str()
-        .unwrap()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse::<u16>()
-        .unwrap();
+    let port = traffic.rsplit(':').next().unwrap().parse::<u16>().unwrap();
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
 
     let client = client();
