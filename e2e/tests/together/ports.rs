@@ -41,8 +41,13 @@ async fn a_server_never_gets_the_ports_of_a_sidecar_that_is_killed_and_gets_them
         }
         let pod = the_pod(scene).await?;
         node::kill(&scene.cluster, &pod, "holder").await?;
-        println!("holder killed: {}", report(&caller, &url).await?);
+        // The sidecar listens on, but a pod with a container that is away is not ready, so the Service leads nowhere.
         restarted(scene, &pod, "holder", 1).await?;
+        let told = eventually("the pod is ready again", endpoint::PATIENCE, async || {
+            report(&caller, &url).await
+        })
+        .await?;
+        println!("holder killed: {told}");
         node::kill(&scene.cluster, &pod, "audit").await?;
         restarted(scene, &pod, "audit", 3).await?;
         eventually("the sidecar answers again", endpoint::PATIENCE, async || {

@@ -86,7 +86,7 @@ async fn an_endpoint_that_does_not_fit_is_reported_with_numbers_and_others_go_on
         let exceeded = ("QuotaSufficient", "False", Some("QuotaExceeded"));
         let message = endpoint::condition(scene.client(), &scene.namespace, "large", exceeded).await?;
         println!("{message}");
-        for number in ["team", "100m", "400m"] {
+        for number in ["team", "100m", "440m"] {
             assert!(message.contains(number), "{number} is missing in: {message}");
         }
         let refused = ("Ready", "False", Some("FailedCreate"));
