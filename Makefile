@@ -79,7 +79,7 @@ test-attacks: ## Attacks on the sidecar, each with its negative control
 	cargo test --quiet --workspace --no-run --test it
 	cargo test --quiet --workspace --features sallyport-attacks/suite --test attacks
 
-test-fuzz: ## A short run of every fuzz target (EACH=600 ONLY=message for a longer one of one)
+test-fuzz: ## A short run of every fuzz target (EACH=600 SEED=0 ONLY=message for a longer, other one of one)
 	e2e/fuzz/run.sh
 
 test-netpol: tool ## Kubernetes' own NetworkPolicy suite against the policy agent (runs when the agent or its pins changed; FORCE=1 always)

@@ -12,7 +12,11 @@ pub fn frame(data: &[u8]) {
         return;
     };
     assert!(!frame.text().contains(['\n', '\r']));
-    let value: serde_json::Value = serde_json::from_str(frame.text()).unwrap();
+    let value: serde_json::Value = match serde_json::from_str(frame.text()) {
+        // JSON has no largest number, but a parser may (RFC 8259 §6), and this one has.
+        Err(error) if error.to_string().starts_with("number out of range") => return,
+        parsed => parsed.unwrap(),
+    };
     match frame.kind() {
         Kind::Request { method, .. } | Kind::Notification { method } => assert_eq!(value["method"], *method.as_str()),
         Kind::Response { .. } => assert!(value.get("method").is_none()),
