@@ -1,6 +1,6 @@
 //! The set of objects that one endpoint becomes.
 
-use crate::GatewayChildren;
+use crate::{CiliumNetworkPolicy, GatewayChildren};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service, ServiceAccount},
@@ -44,6 +44,8 @@ pub struct Children<S: State> {
     pub config_map: ConfigMap,
     /// Closes the pods and opens what the endpoint allows.
     pub network_policy: NetworkPolicy,
+    /// Denies what no policy of others may open, where the cluster has such policies.
+    pub cilium_network_policy: Option<CiliumNetworkPolicy>,
     /// Lets nodes drain one pod at a time.
     pub pod_disruption_budget: PodDisruptionBudget,
     /// Leads to the sidecars.
@@ -61,6 +63,7 @@ impl Children<Prepared> {
         service_account: ServiceAccount,
         config_map: ConfigMap,
         network_policy: NetworkPolicy,
+        cilium_network_policy: Option<CiliumNetworkPolicy>,
         pod_disruption_budget: PodDisruptionBudget,
         service: Service,
         gateway: Option<GatewayChildren>,
@@ -70,6 +73,7 @@ impl Children<Prepared> {
             service_account,
             config_map,
             network_policy,
+            cilium_network_policy,
             pod_disruption_budget,
             service,
             gateway,
@@ -85,6 +89,7 @@ impl Children<Prepared> {
         service_account: ServiceAccount,
         config_map: ConfigMap,
         network_policy: NetworkPolicy,
+        cilium_network_policy: Option<CiliumNetworkPolicy>,
         pod_disruption_budget: PodDisruptionBudget,
         service: Service,
         gateway: Option<GatewayChildren>,
@@ -94,6 +99,7 @@ impl Children<Prepared> {
             service_account,
             config_map,
             network_policy,
+            cilium_network_policy,
             pod_disruption_budget,
             service,
             gateway,
@@ -112,9 +118,14 @@ impl Children<Prepared> {
             serde_json::to_value(&self.service_account)?,
             serde_json::to_value(&self.config_map)?,
             serde_json::to_value(&self.network_policy)?,
+        ];
+        if let Some(policy) = &self.cilium_network_policy {
+            documents.push(serde_json::to_value(policy)?);
+        }
+        documents.extend([
             serde_json::to_value(&self.pod_disruption_budget)?,
             serde_json::to_value(&self.service)?,
-        ];
+        ]);
         if let Some(gateway) = &self.gateway {
             documents.extend(gateway.documents()?);
         }

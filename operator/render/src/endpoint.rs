@@ -52,6 +52,8 @@ pub struct ValidatedEndpoint {
     pub(crate) quota: QuotaMode,
     pub(crate) replicas: u8,
     pub(crate) nodes: NodeFeatures,
+    /// Whether CiliumNetworkPolicies are written too.
+    pub(crate) cilium: bool,
     pub(crate) settings: Settings,
 }
 

@@ -40,6 +40,8 @@ pub struct Facts {
     pub clients: EgressClients,
     /// Addresses of the operator's canary, which pods must be refused; none, if the operator has no canary Service.
     pub canaries: Vec<SocketAddr>,
+    /// Whether the cluster serves CiliumNetworkPolicies and the operator is to write them.
+    pub cilium: bool,
     /// What the platform decided for the endpoint.
     pub class: ClassFact,
     /// What is known of each credential, by its name in the spec.

@@ -1,7 +1,7 @@
 //! NetworkPolicies. Kubernetes adds policies up and has no deny, so each one opens exactly what it names.
 
 use crate::{
-    Network, ValidatedEndpoint, cidr,
+    Network, ValidatedEndpoint, cidr, cilium,
     endpoint::{Destination, Origin, Peer},
     injection,
     metadata::{self, Part},
@@ -28,9 +28,9 @@ use std::collections::BTreeMap;
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Namespace and labels of the cluster's name servers, as every distribution has them.
-const DNS_NAMESPACE: &str = "kube-system";
-const DNS_LABEL: (&str, &str) = ("k8s-app", "kube-dns");
-const DNS_PORT: u16 = 53;
+pub(crate) const DNS_NAMESPACE: &str = "kube-system";
+pub(crate) const DNS_LABEL: (&str, &str) = ("k8s-app", "kube-dns");
+pub(crate) const DNS_PORT: u16 = 53;
 
 const ALL_IPV4: &str = "0.0.0.0/0";
 
@@ -54,6 +54,8 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
 /// Closes the gateway's pods of `endpoint` both ways and opens the proxy to the server's pods, the admin port to the operator,
 /// and the way to name servers, to the collector of its events, and to public addresses on the ports that `file` names. Which
 /// hosts those may be is for the gateway to say.
+///
+/// Name servers and public addresses stay closed where Cilium opens them: it adds policies up, and this would open them all.
 pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) -> NetworkPolicy {
     let from_server = NetworkPolicyIngressRule {
         from: Some(vec![pods_of(endpoint, Part::Server)]),
@@ -65,8 +67,11 @@ pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) ->
     let private = private
         .into_iter()
         .map(|(network, except, ports)| to(vec![block(network, except)], &ports));
-    let egress = std::iter::once(name_servers())
-        .chain((!ports.is_empty()).then(|| to(public(file), &ports)))
+    let open = !cilium::knows_hosts(endpoint, file);
+    let egress = open
+        .then(name_servers)
+        .into_iter()
+        .chain((open && !ports.is_empty()).then(|| to(public(file), &ports)))
         .chain(private)
         .chain(signer)
         .chain(collector(endpoint));

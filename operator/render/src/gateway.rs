@@ -1,7 +1,7 @@
 //! The egress gateway of one endpoint: the only way out by host name, in pods of its own.
 
 use crate::{
-    Amounts, Footprint, Network, ValidatedEndpoint, config,
+    Amounts, CiliumNetworkPolicy, Footprint, Network, ValidatedEndpoint, cilium, config,
     containers::{self, Every, Failures},
     endpoint::{Destination, Gateway, Origin},
     fences, identity, injection,
@@ -61,6 +61,8 @@ pub struct GatewayChildren {
     pub config_map: ConfigMap,
     /// Opens the proxy's port to the endpoint's pods alone, and the way out to public addresses.
     pub network_policy: NetworkPolicy,
+    /// Opens hosts by name and denies what is never dialled, where the cluster has such policies.
+    pub cilium_network_policy: Option<CiliumNetworkPolicy>,
     /// Lets nodes drain one pod at a time.
     pub pod_disruption_budget: PodDisruptionBudget,
     /// Has the address that servers are told.
@@ -71,15 +73,21 @@ pub struct GatewayChildren {
 
 impl GatewayChildren {
     /// The objects as JSON documents, in the order in which they are applied.
-    pub(crate) fn documents(&self) -> Result<[Value; 6], serde_json::Error> {
-        Ok([
+    pub(crate) fn documents(&self) -> Result<Vec<Value>, serde_json::Error> {
+        let mut documents = vec![
             serde_json::to_value(&self.service_account)?,
             serde_json::to_value(&self.config_map)?,
             serde_json::to_value(&self.network_policy)?,
+        ];
+        if let Some(policy) = &self.cilium_network_policy {
+            documents.push(serde_json::to_value(policy)?);
+        }
+        documents.extend([
             serde_json::to_value(&self.pod_disruption_budget)?,
             serde_json::to_value(&self.service)?,
             serde_json::to_value(&self.deployment)?,
-        ])
+        ]);
+        Ok(documents)
     }
 }
 
@@ -95,6 +103,7 @@ pub(crate) fn children(endpoint: &ValidatedEndpoint) -> Option<GatewayChildren> 
         service_account: identity::service_account(endpoint, Part::Gateway),
         config_map: config::config_map(endpoint, Part::Gateway, files),
         network_policy: fences::gateway_policy(endpoint, &file),
+        cilium_network_policy: cilium::gateway_policy(endpoint, &file),
         pod_disruption_budget: identity::pod_disruption_budget(endpoint, Part::Gateway),
         service: identity::service(endpoint, Part::Gateway),
         deployment: workload::deployment_of(

@@ -56,7 +56,7 @@ pub enum Verdict {
 pub static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| [restricted::CHECKS, beyond::CHECKS].concat());
 
 /// Every check of an endpoint itself.
-pub const ENDPOINT_CHECKS: &[EndpointCheck] = &[entrance::CALLERS, exit::KUBERNETES_API];
+pub const ENDPOINT_CHECKS: &[EndpointCheck] = &[entrance::CALLERS, exit::KUBERNETES_API, exit::HOSTS_BY_NAME];
 
 /// Checks that speak of a server's pod alone: an egress gateway resolves names, starts without waiting, and is an
 /// entrance of its own.

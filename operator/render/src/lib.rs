@@ -8,6 +8,7 @@ mod amounts;
 mod bridge;
 mod children;
 mod cidr;
+mod cilium;
 mod config;
 mod containers;
 mod endpoint;
@@ -33,6 +34,7 @@ mod writable;
 
 pub use amounts::Amounts;
 pub use children::{Applied, Children, Prepared, State};
+pub use cilium::CiliumNetworkPolicy;
 pub use containers::{GUARD as GUARD_CONTAINER, SIDECAR as SIDECAR_CONTAINER};
 pub use endpoint::ValidatedEndpoint;
 pub use explain::{Explanation, ParseTargetError, Reach, Target, explain};
@@ -41,7 +43,7 @@ pub use footprint::{Footprint, footprint};
 pub use gateway::{CONTAINER as GATEWAY_CONTAINER, GatewayChildren};
 pub use namespace::{NamespaceChildren, NamespaceMember, render_namespace};
 pub use sallyport_policy::{Network, ParseNetworkError};
-pub use validate::{ValidateError, validate};
+pub use validate::{ValidateError, never_open, validate};
 pub use widening::{Widening, may_widen, widenings};
 
 use metadata::Part;
@@ -56,6 +58,7 @@ pub fn render(endpoint: &ValidatedEndpoint) -> Children<Prepared> {
         identity::service_account(endpoint, Part::Server),
         config::config_map(endpoint, Part::Server, [(sallyport_policy::FILE_NAME, &policy)]),
         fences::network_policy(endpoint),
+        cilium::server_policy(endpoint),
         identity::pod_disruption_budget(endpoint, Part::Server),
         identity::service(endpoint, Part::Server),
         gateway::children(endpoint),

@@ -12,6 +12,7 @@ mod inject;
 mod server;
 
 pub(crate) use egress::is_never_open;
+pub use egress::never_open;
 pub use error::ValidateError;
 
 use crate::{
@@ -117,6 +118,7 @@ pub fn validate(
             replicas: spec.replicas,
         })?,
         nodes: facts.node_features,
+        cilium: facts.cilium,
         settings: settings.clone(),
     })
 }

@@ -43,10 +43,14 @@ const FORBIDDEN_PORTS: &[u16] = &[API_PORT, 53, 853, 5353, CANARY_PORT];
 
 const SYSTEM_NAMESPACE: &str = "kube-system";
 
+/// Networks that no rule can open: this host, link-local, multicast, reserved, metadata services.
+pub fn never_open() -> impl Iterator<Item = Network> {
+    FORBIDDEN.iter().filter_map(|network| network.parse().ok())
+}
+
 /// Whether no rule can open `address`.
 pub(crate) fn is_never_open(address: IpAddr) -> bool {
-    let networks = FORBIDDEN.iter().filter_map(|network| network.parse::<Network>().ok());
-    networks.into_iter().any(|network| network.holds(address))
+    never_open().any(|network| network.holds(address))
 }
 
 /// Port of a host whose rule names none.
@@ -72,7 +76,7 @@ pub(super) struct Closed<'a> {
 
 impl<'a> Closed<'a> {
     pub fn new(api_servers: &'a [IpAddr], class: &EgressCeiling) -> Self {
-        let fixed = FORBIDDEN.iter().filter_map(|network| network.parse().ok());
+        let fixed = never_open();
         Self {
             forbidden: fixed.chain(api_servers.iter().copied().map(Network::host)).collect(),
             api_servers,

@@ -73,6 +73,16 @@ fn a_platform_may_let_an_endpoint_reach_the_kubernetes_api() {
 }
 
 #[test]
+fn cilium_denies_what_no_rule_opens_whatever_others_open() {
+    holds("cilium", &with_cilium());
+}
+
+#[test]
+fn cilium_opens_hosts_to_the_gateway_by_name_and_nothing_else_opens_the_world() {
+    holds("cilium-hosts", &with_cilium());
+}
+
+#[test]
 fn names_lead_to_the_gateway_for_servers_that_heed_no_proxy() {
     holds("transparent", &facts());
 }
@@ -151,6 +161,13 @@ fn keys_and_authorities_are_mounted_into_the_sidecar_alone_and_issuers_are_reach
 #[test]
 fn rules_tools_limits_and_records_are_written_into_the_policy() {
     holds("calls", &facts());
+}
+
+fn with_cilium() -> Facts {
+    Facts {
+        cilium: true,
+        ..facts()
+    }
 }
 
 fn synced(revision: &str) -> CredentialFact {

@@ -326,6 +326,21 @@ fn opening_the_kubernetes_api_costs_the_check_that_says_so() {
 }
 
 #[test]
+fn a_network_that_opens_more_than_the_hosts_costs_the_check_that_says_so() {
+    let mut endpoint = minimal();
+    endpoint["spec"]["authentication"] = json!({"apiKeys": {"from": {"secret": {"name": "keys"}}}});
+    for (cilium, mode, deviates) in [(true, "Audit", true), (true, "Enforce", false), (false, "Audit", false)] {
+        let facts = Facts { cilium, ..facts() };
+        endpoint["spec"]["egress"] = json!({"allow": [{"host": "api.example.com"}], "mode": mode});
+        let endpoint = validate(&super::common::endpoint(endpoint.clone()), &settings(), &facts).unwrap();
+        let server = render(&endpoint).deployment.spec.unwrap().template.spec.unwrap();
+        let deviations = hardening::judge_endpoint(&endpoint, &server).deviations;
+        assert_eq!(deviations.len(), usize::from(deviates), "{deviations:?}");
+        assert!(deviations.iter().all(|text| text.starts_with("hosts-by-name: ")));
+    }
+}
+
+#[test]
 fn every_check_bites_alone() {
     for (id, pointer, value) in spoilers() {
         let spoilt = spoilt(pointer, value);

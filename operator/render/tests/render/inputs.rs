@@ -30,8 +30,10 @@ fn facts() -> impl Strategy<Value = Facts> {
     // Inside the networks that `cidr` draws from.
     let address = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
     let gateway = proptest::option::of(sample::select(vec!["10.96.0.77", "fd00:96::77"]));
-    (any::<bool>(), any::<bool>(), collection::vec(address, 0..3), gateway).prop_map(
-        |(user_namespaces, groups, api_servers, gateway)| Facts {
+    let booleans = (any::<bool>(), any::<bool>(), any::<bool>());
+    (booleans, collection::vec(address, 0..3), gateway).prop_map(
+        |((user_namespaces, groups, cilium), api_servers, gateway)| Facts {
+            cilium,
             node_features: NodeFeatures {
                 user_namespaces,
                 supplemental_groups_policy: groups,

@@ -8,6 +8,7 @@
     reason = "helpers and tables of tests"
 )]
 
+mod cilium;
 mod common;
 mod golden;
 mod hardening;
