@@ -55,6 +55,9 @@ pub struct Assumed {
     /// File with the McpEndpointClass that holds for the endpoints; without one, every field has its default
     #[arg(long, value_name = "FILE", value_parser = class)]
     class: Option<McpEndpointClassSpec>,
+    /// Render CiliumNetworkPolicies too, as an operator does that is told to, in a cluster that has them
+    #[arg(long)]
+    cilium: bool,
     /// Whether the nodes support user namespaces and strict supplemental groups
     #[arg(long, value_enum, default_value_t = Nodes::Recent)]
     nodes: Nodes,
@@ -93,6 +96,7 @@ impl Assumed {
             api_servers: self.api_server.clone(),
             gateway_address: Some(self.gateway_address),
             canaries: self.canary.clone(),
+            cilium: self.cilium,
             class: self.class.clone().map_or(ClassFact::BuiltIn, ClassFact::Found),
             ..Facts::default()
         }

@@ -77,6 +77,14 @@ pub const RULES: &[Rule] = &[
         reason: "fences the pods of each endpoint, closes each namespace that holds endpoints, and finds others' policies that widen them",
     },
     Rule {
+        group: "cilium.io",
+        resources: &["ciliumnetworkpolicies"],
+        resource_names: &[],
+        verbs: CHILD,
+        scope: Scope::Namespaced,
+        reason: "where it is told to write them too, denies the pods of each endpoint what no other policy may open, and opens hosts by name; removes them where it no longer is",
+    },
+    Rule {
         group: "",
         resources: &["serviceaccounts"],
         resource_names: &[],

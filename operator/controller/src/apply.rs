@@ -21,7 +21,7 @@ use kube::{
     api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use sallyport_api::labels;
-use sallyport_render::{Applied, Children, GatewayChildren, Prepared};
+use sallyport_render::{Applied, Children, CiliumNetworkPolicy, GatewayChildren, Prepared};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -60,6 +60,7 @@ pub async fn children(
     let service_account = ensure(context, &children.service_account).await?;
     let config_map = ensure(context, &children.config_map).await?;
     let network_policy = ensure(context, &children.network_policy).await?;
+    let cilium_network_policy = ensure_any(context, children.cilium_network_policy.as_ref()).await?;
     let pod_disruption_budget = ensure(context, &children.pod_disruption_budget).await?;
     let service = ensure(context, &children.service).await?;
     let gateway = match &children.gateway {
@@ -75,6 +76,7 @@ pub async fn children(
         service_account,
         config_map,
         network_policy,
+        cilium_network_policy,
         pod_disruption_budget,
         service,
         gateway,
@@ -87,10 +89,19 @@ async fn gateway(context: &Context, gateway: &GatewayChildren) -> Result<Gateway
         service_account: ensure(context, &gateway.service_account).await?,
         config_map: ensure(context, &gateway.config_map).await?,
         network_policy: ensure(context, &gateway.network_policy).await?,
+        cilium_network_policy: ensure_any(context, gateway.cilium_network_policy.as_ref()).await?,
         pod_disruption_budget: ensure(context, &gateway.pod_disruption_budget).await?,
         service: ensure(context, &gateway.service).await?,
         deployment: Box::pin(ensure(context, &gateway.deployment)).await?,
     })
+}
+
+/// As [`ensure`], if anything is desired.
+async fn ensure_any<K: Child>(context: &Context, desired: Option<&K>) -> Result<Option<K>, Error> {
+    match desired {
+        Some(desired) => Box::pin(ensure(context, desired)).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Makes the stored object what `desired` says and returns it. Writes nothing if it is that already.
@@ -181,6 +192,8 @@ pub struct Owner {
     pub uid: String,
     /// Names that its children bear.
     pub names: BTreeSet<String>,
+    /// Names that its CiliumNetworkPolicies bear; none, if it wants none.
+    pub cilium_names: BTreeSet<String>,
 }
 
 /// Deletes what an endpoint owns and does not want any more, workloads before their fences.
@@ -189,17 +202,23 @@ pub struct Owner {
 ///
 /// What the API server answered.
 pub async fn prune(context: &Context, owner: &Owner) -> Result<(), Error> {
-    prune_kind::<Deployment>(context, owner).await?;
-    prune_kind::<Service>(context, owner).await?;
-    prune_kind::<PodDisruptionBudget>(context, owner).await?;
-    prune_kind::<NetworkPolicy>(context, owner).await?;
-    prune_kind::<ConfigMap>(context, owner).await?;
-    prune_kind::<ServiceAccount>(context, owner).await
+    let names = &owner.names;
+    prune_kind::<Deployment>(context, owner, names).await?;
+    prune_kind::<Service>(context, owner, names).await?;
+    prune_kind::<PodDisruptionBudget>(context, owner, names).await?;
+    match prune_kind::<CiliumNetworkPolicy>(context, owner, &owner.cilium_names).await {
+        // The cluster has no such kind.
+        Err(Error::Api { source, .. }) if is_not_found(&source) => {}
+        pruned => pruned?,
+    }
+    prune_kind::<NetworkPolicy>(context, owner, names).await?;
+    prune_kind::<ConfigMap>(context, owner, names).await?;
+    prune_kind::<ServiceAccount>(context, owner, names).await
 }
 
 /// Children of one part all bear one name, so that an owned object of any other name is one that the endpoint wanted
 /// formerly, or that a former release made.
-async fn prune_kind<K: Child>(context: &Context, owner: &Owner) -> Result<(), Error>
+async fn prune_kind<K: Child>(context: &Context, owner: &Owner, names: &BTreeSet<String>) -> Result<(), Error>
 where
     PartialObjectMeta<K>: DeserializeOwned + Debug + Clone,
 {
@@ -207,7 +226,7 @@ where
         namespace,
         endpoint,
         uid,
-        names,
+        ..
     } = owner;
     let api = Api::<K>::namespaced(context.client.clone(), namespace);
     let ours = format!(
@@ -289,6 +308,10 @@ async fn replace<K: Child>(api: &Api<K>, key: &Key, desired: &K, mut live: K) ->
         }
     }
     Ok(live)
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
 fn is_invalid(error: &kube::Error) -> bool {

@@ -79,6 +79,9 @@ pub struct RunArgs {
     /// Whether to use pod features that every node supports (user namespaces, strict supplemental groups).
     #[arg(long, value_enum, default_value_t = NodeFeatureMode::Auto)]
     pub node_features: NodeFeatureMode,
+    /// Whether to write CiliumNetworkPolicies beside NetworkPolicies, where the cluster has that kind.
+    #[arg(long, value_enum, default_value_t = CiliumMode::Never)]
+    pub cilium_network_policies: CiliumMode,
     /// Endpoints that are reconciled at a time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -100,6 +103,15 @@ pub enum NodeFeatureMode {
     Auto,
     /// None.
     Off,
+}
+
+/// Whether CiliumNetworkPolicies are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CiliumMode {
+    /// While the cluster serves the kind.
+    Auto,
+    /// Not at all; those of before are removed.
+    Never,
 }
 
 impl RunArgs {

@@ -28,6 +28,8 @@ pub struct Context {
     pub api_servers: watch::Receiver<Option<Vec<IpAddr>>>,
     /// Addresses of the canary; `None` until known, empty without a Service.
     pub canaries: watch::Receiver<Option<Vec<SocketAddr>>>,
+    /// Whether the cluster serves CiliumNetworkPolicies and the operator is to write them; `None` until known.
+    pub cilium: watch::Receiver<Option<bool>>,
     /// What the platform decided; `None` until known.
     pub classes: watch::Receiver<Option<Classes>>,
     /// All endpoints.

@@ -8,7 +8,7 @@ use crate::{
     scope::Scope,
     watch,
 };
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -28,6 +28,7 @@ use kube::{
     },
 };
 use sallyport_api::labels;
+use sallyport_render::CiliumNetworkPolicy;
 use std::{future::Future, sync::Arc, time::Duration};
 
 /// Gathers the events that come together, as those of a roll-out do.
@@ -76,6 +77,7 @@ pub async fn run(
         .watches_stream(policies(&context, &scope), move |policy| {
             selected_by_policies.concerned_by_policy(&policy)
         })
+        .watches_stream(cilium_policies(&context, &scope), endpoints_of)
         .watches_stream(children::<PodDisruptionBudget>(&scope, &client), endpoints_of)
         .watches_stream(children::<Service>(&scope, &client), endpoints_of)
         .watches_stream(children::<Deployment>(&scope, &client), endpoints_of)
@@ -99,6 +101,7 @@ pub async fn run(
         .reconcile_all_on(watch::changes(context.node_features.clone()))
         .reconcile_all_on(watch::changes(context.api_servers.clone()))
         .reconcile_all_on(watch::changes(context.canaries.clone()))
+        .reconcile_all_on(watch::changes(context.cilium.clone()))
         .reconcile_all_on(watch::changes(context.classes.clone()))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
@@ -170,6 +173,23 @@ fn policies(
             context.look_at_namespace(&policy.namespace().unwrap_or_default());
         }
     })
+}
+
+/// Metadata of the operator's own CiliumNetworkPolicies, from when the kind is first served. While it is gone, the watch keeps
+/// trying.
+fn cilium_policies(
+    context: &Arc<Context>,
+    scope: &Scope,
+) -> impl Stream<Item = Result<PartialObjectMeta<CiliumNetworkPolicy>, watcher::Error>> + Send + use<> {
+    let mut served = context.cilium.clone();
+    let begin = async move {
+        // An error means that nobody is left to tell, as during shutdown.
+        if served.wait_for(|served| *served == Some(true)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let none_yet = begin.into_stream().filter_map(|()| std::future::ready(None));
+    none_yet.chain(children(scope, &context.client))
 }
 
 /// Pods of endpoints; one that ends may be the last of its namespace, and leaves its last words.

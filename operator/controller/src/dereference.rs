@@ -52,6 +52,7 @@ pub async fn dereference(context: &Context, endpoint: &McpEndpoint) -> Result<De
             node_features: context.node_features.borrow().unwrap_or_default(),
             api_servers: context.api_servers.borrow().clone().unwrap_or_default(),
             canaries: context.canaries.borrow().clone().unwrap_or_default(),
+            cilium: context.cilium.borrow().unwrap_or_default(),
             class: classes.unwrap_or_default().resolve(endpoint.spec.class_name.as_deref()),
             gateway_address: gateway_address.map_err(|source| failed("Service", source))?,
             clients: clients.map_err(|source| failed("Pod", source))?,

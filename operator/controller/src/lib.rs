@@ -12,6 +12,7 @@ pub mod args;
 pub mod backoff;
 pub mod callers;
 pub mod canary;
+pub mod cilium;
 pub mod classes;
 pub mod context;
 pub mod controller;

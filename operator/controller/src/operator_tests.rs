@@ -23,6 +23,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::sleep};
 
+mod cilium;
 mod egress;
 mod keys;
 mod records;
@@ -48,6 +49,11 @@ struct Operator {
 
 impl Operator {
     async fn start(api: &ApiServer) -> Self {
+        Self::start_with(api, &[]).await
+    }
+
+    /// An operator with further arguments.
+    async fn start_with(api: &ApiServer, further: &[&str]) -> Self {
         let canary = canary(api).await;
         let open = Arc::<AtomicBool>::default();
         let reaching = open.clone();
@@ -66,7 +72,7 @@ impl Operator {
         .await;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown: Shutdown = stopped.map(drop).boxed().shared();
-        let (args, metrics) = (args(), Metrics::default());
+        let (args, metrics) = (args(further), Metrics::default());
         let (client, counted) = (api.client(), metrics.clone());
         let task = tokio::spawn(async move {
             Box::pin(run::work(
@@ -135,7 +141,7 @@ fn enforcement(canary: SocketAddr, open: bool) -> Value {
     ]})
 }
 
-fn args() -> RunArgs {
+fn args(further: &[&str]) -> RunArgs {
     let image = format!("registry.example/sidecar@sha256:{}", "a".repeat(64));
     let line = [
         "sallyport-operator",
@@ -149,7 +155,7 @@ fn args() -> RunArgs {
         "--pod-name",
         "op-1",
     ];
-    let Command::Run(args) = Cli::parse_from(line).command;
+    let Command::Run(args) = Cli::parse_from(line.iter().chain(further)).command;
     *args
 }
 

@@ -214,11 +214,17 @@ async fn apply_all(
     let applied = Box::pin(apply::children(context, children, withhold)).await?;
     if !context.ledger.is_pruned(namespace, name, wanted) {
         let gateway = applied.gateway.as_ref().map(|gateway| gateway.service.name_any());
+        let of_gateway = applied
+            .gateway
+            .iter()
+            .filter_map(|gateway| gateway.cilium_network_policy.as_ref());
+        let cilium = applied.cilium_network_policy.iter().chain(of_gateway);
         let owner = apply::Owner {
             namespace: namespace.to_owned(),
             endpoint: name.to_owned(),
             uid: endpoint.uid().to_owned(),
             names: std::iter::once(name.to_owned()).chain(gateway).collect(),
+            cilium_names: cilium.map(ResourceExt::name_any).collect(),
         };
         apply::prune(context, &owner).await?;
         context.ledger.pruned(namespace, name, wanted);

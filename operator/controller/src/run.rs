@@ -3,9 +3,9 @@
 use crate::{
     admin::{self, Readiness},
     api_servers,
-    args::{NodeFeatureMode, RunArgs},
+    args::{CiliumMode, NodeFeatureMode, RunArgs},
     backoff::Backoff,
-    canary, classes,
+    canary, cilium, classes,
     context::Context,
     controller,
     enforcement::Measurements,
@@ -125,6 +125,7 @@ pub async fn work(
     let (node_features_sender, node_features) = watch::channel(None);
     let (api_servers_sender, api_servers) = watch::channel(None);
     let (canaries_sender, canaries) = watch::channel(None);
+    let (cilium_sender, cilium) = watch::channel(None);
     let (classes_sender, classes) = watch::channel(None);
     let (namespaces, requests) = mpsc::unbounded_channel();
     let (caches, endpoints) = controller::caches(args.scopes());
@@ -133,6 +134,7 @@ pub async fn work(
         node_features: node_features.clone(),
         api_servers: api_servers.clone(),
         canaries: canaries.clone(),
+        cilium: cilium.clone(),
         classes: classes.clone(),
         endpoints: endpoints.clone(),
         events: Events::new(client.clone(), args.identity()),
@@ -157,8 +159,17 @@ pub async fn work(
                 }
             }
         };
+        let cilium = async {
+            match args.cilium_network_policies {
+                CiliumMode::Auto => cilium::follow(client.clone(), cilium_sender).await,
+                CiliumMode::Never => {
+                    cilium_sender.send_replace(Some(false));
+                }
+            }
+        };
         tokio::join!(
             nodes,
+            cilium,
             api_servers::follow(client.clone(), api_servers_sender),
             canary::follow(
                 client.clone(),
@@ -175,6 +186,7 @@ pub async fn work(
         known(node_features).await;
         known(api_servers).await;
         known(canaries).await;
+        known(cilium).await;
         known(classes).await;
         let ready = async {
             endpoints.ready().await;
@@ -202,7 +214,7 @@ async fn known<T>(mut fact: watch::Receiver<Option<T>>) {
     let waited = timeout(FACTS_TIMEOUT, fact.wait_for(Option::is_some)).await;
     if waited.is_err() {
         tracing::warn!(
-            "nodes, API servers, classes or the canary's Service cannot be read; going on without what they would tell"
+            "nodes, API servers, classes, kinds or the canary's Service cannot be read; going on without what they would tell"
         );
     }
 }

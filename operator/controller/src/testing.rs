@@ -196,6 +196,10 @@ impl ApiServer {
         if let Some(code) = self.fault(served) {
             return failure(code, "injected");
         }
+        // The kind is there while the document that says so is.
+        if path.starts_with(&format!("{CILIUM}/")) && self.get(CILIUM).is_none() {
+            return failure(404, "no such kind");
+        }
         if query.contains("watch=true") {
             return self.watch(&path, &query);
         }
@@ -365,10 +369,14 @@ impl ApiServer {
     }
 }
 
+/// Lists the kinds of Cilium's API group, if a test puts it there.
+pub const CILIUM: &str = "/apis/cilium.io/v2";
+
 const COLLECTIONS: &[(&str, &str)] = &[
     ("mcpendpoints", "McpEndpoint"),
     ("mcpendpointclasses", "McpEndpointClass"),
     ("networkpolicies", "NetworkPolicy"),
+    ("ciliumnetworkpolicies", "CiliumNetworkPolicy"),
     ("serviceaccounts", "ServiceAccount"),
     ("configmaps", "ConfigMap"),
     ("services", "Service"),
