@@ -60,3 +60,12 @@ Rules of one of the generated files, as a YAML list; call with (dict "files" .Fi
 helm.sh/resource-policy: keep
 {{- end -}}
 {{- end }}
+
+{{/* Whether ClusterNetworkPolicies are installed: "true", or empty. */}}
+{{- define "sallyport.hasFloor" -}}
+{{- $mode := .Values.nativePolicies.clusterNetworkPolicy -}}
+{{- $served := .Capabilities.APIVersions.Has "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy" -}}
+{{- if or (eq $mode "Always") (and (eq $mode "Auto") $served) -}}
+true
+{{- end -}}
+{{- end }}

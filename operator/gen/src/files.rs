@@ -1,6 +1,6 @@
 //! Every generated file, and how the repository differs from them.
 
-use crate::{crd, rbac, reference, samples};
+use crate::{crd, floor, rbac, reference, samples};
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -50,6 +50,11 @@ pub enum Error {
 /// When an object does not serialize.
 pub fn all() -> Result<Vec<File>, Error> {
     let (endpoints, classes) = (crd::endpoints()?, crd::classes()?);
+    let (never_open, closed_servers, closed_gateways) = (
+        floor::never_open()?,
+        floor::closed_servers()?,
+        floor::closed_gateways()?,
+    );
     let mut files = vec![
         file("crds/mcpendpoints.yaml", endpoints.clone()),
         file("crds/mcpendpointclasses.yaml", classes.clone()),
@@ -59,6 +64,21 @@ pub fn all() -> Result<Vec<File>, Error> {
         file("charts/sallyport/files/rbac-namespaced.yaml", rbac::namespaced_rules()),
         file("charts/sallyport/files/rbac-own.yaml", rbac::own_rules()),
         file("config/rbac/role.yaml", rbac::roles()),
+        file(
+            "charts/sallyport/files/clusternetworkpolicies/never-open.yaml",
+            never_open.clone(),
+        ),
+        file(
+            "charts/sallyport/files/clusternetworkpolicies/closed-servers.yaml",
+            closed_servers.clone(),
+        ),
+        file(
+            "charts/sallyport/files/clusternetworkpolicies/closed-gateways.yaml",
+            closed_gateways.clone(),
+        ),
+        file("config/clusternetworkpolicy/never-open.yaml", never_open),
+        file("config/clusternetworkpolicy/closed-servers.yaml", closed_servers),
+        file("config/clusternetworkpolicy/closed-gateways.yaml", closed_gateways),
         file("docs/reference/mcpendpoint.md", reference::api::endpoint()?),
         file("docs/reference/mcpendpointclass.md", reference::api::class()?),
         file("docs/reference/rbac.md", reference::rbac::markdown()),

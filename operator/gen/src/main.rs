@@ -2,6 +2,7 @@
 
 mod crd;
 mod files;
+mod floor;
 mod rbac;
 mod reference;
 mod samples;
@@ -17,7 +18,7 @@ use std::{
 #[derive(Parser)]
 #[command(
     name = "cargo gen",
-    about = "Generated files: the CRD, RBAC rules, samples, reference"
+    about = "Generated files: the CRD, RBAC rules, ClusterNetworkPolicies, samples, reference"
 )]
 struct Args {
     #[command(subcommand)]
