@@ -38,6 +38,8 @@ var refusedValues = []struct{ set, says string }{
 	{"networkPolicy.apiServer.ports={70000}", "/networkPolicy/apiServer/ports/0"},
 	{"networkPolicy.apiServer.cidrs={everywhere}", "/networkPolicy/apiServer/cidrs/0"},
 	{"watchNamespace=team-a", "watchNamespace"},
+	{"nativePolicies.cilium=Always", "/nativePolicies/cilium"},
+	{"nativePolicies.clusterNetworkPolicy=Off", "/nativePolicies/clusterNetworkPolicy"},
 }
 
 func refusedValuesCheck(t *tools) check {

@@ -48,6 +48,7 @@ func run(bin string) error {
 	}
 	checks := []check{lintCheck(tools), refusedValuesCheck(tools)}
 	checks = append(checks, schemaChecks(tools, subjects)...)
+	checks = append(checks, nativeChecks(tools, subjects)...)
 	checks = append(checks, scoreCheck(tools, subjects), compareCheck(subjects), gitopsCheck(tools))
 
 	failed := 0

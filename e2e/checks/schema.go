@@ -9,7 +9,7 @@ import (
 var kubernetesVersions = []string{"1.33.0", "1.36.0"}
 
 func schemaChecks(t *tools, all subjects) []check {
-	judged := append(append([]subject{}, all.charts...), all.base, all.samples)
+	judged := append(append([]subject{}, all.charts...), all.base, all.floor, all.samples)
 	judged = append(judged, all.children...)
 	var checks []check
 	for _, version := range kubernetesVersions {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -143,8 +144,11 @@ func closeObjects(node any) {
 		if hasProperties && !isOpen {
 			node["additionalProperties"] = false
 		}
-		for _, child := range node {
-			closeObjects(child)
+		for key, child := range node {
+			// A structural schema repeats there what it has said outside, and not all of it.
+			if !slices.Contains([]string{"allOf", "anyOf", "oneOf", "not"}, key) {
+				closeObjects(child)
+			}
 		}
 	case []any:
 		for _, child := range node {

@@ -24,11 +24,13 @@ type subjects struct {
 	charts []subject
 	// base is the kustomize base with the same images.
 	base subject
+	// floor is the optional kustomization of ClusterNetworkPolicies.
+	floor subject
 	// children are what the operator renders for endpoints.
 	children []subject
 	// samples are the McpEndpoints that users are shown.
 	samples subject
-	// crds are the CustomResourceDefinitions.
+	// crds are the CustomResourceDefinitions, ours and those of others whose kinds are rendered.
 	crds subject
 }
 
@@ -52,9 +54,20 @@ func gather(t *tools) (subjects, error) {
 	if all.base, err = newSubject("config/overlays/example", stream); err != nil {
 		return all, err
 	}
+	if stream, err = t.run(nil, "kustomize", "build", "config/clusternetworkpolicy"); err != nil {
+		return all, err
+	}
+	if all.floor, err = newSubject("config/clusternetworkpolicy", stream); err != nil {
+		return all, err
+	}
 	if all.crds, err = readFiles(t, "crds", "crds/*.sallyport.dev.yaml", "crds/mcp*.yaml"); err != nil {
 		return all, err
 	}
+	native, err := nativeCRDs(t)
+	if err != nil {
+		return all, err
+	}
+	all.crds.objects = append(all.crds.objects, native...)
 	if all.samples, err = readFiles(t, "config/samples", "config/samples/*.yaml"); err != nil {
 		return all, err
 	}
