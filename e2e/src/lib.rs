@@ -10,6 +10,7 @@ pub mod authority;
 pub mod caller;
 pub mod cluster;
 pub mod command;
+pub mod crds;
 pub mod dump;
 pub mod endpoint;
 pub mod failure;
