@@ -18,7 +18,7 @@ NAME ?= sallyport
 demo: deps tool ## A local cluster, the operator, a hardened endpoint, a real call, a refused escape (CLUSTER=current REGISTRY=... uses yours)
 	cargo run --quiet --package sallyport-e2e --bin demo
 
-test: deps lint test-unit test-sidecar test-fuzz test-netpol test-cluster ## Every test: static checks, unit and property tests, the sidecar on loopback, fuzz targets, the real cluster
+test: deps lint test-unit test-sidecar test-fuzz netpol-and-images test-cluster ## Every test: static checks, unit and property tests, the sidecar on loopback, fuzz targets, the real cluster
 
 ##@ Checks and tests
 .PHONY: lint fmt-check clippy deny gen-check go-check manifests test-unit test-go test-sidecar test-conformance test-clients test-attacks test-fuzz test-cluster test-netpol crates-alone
@@ -84,6 +84,14 @@ test-fuzz: ## A short run of every fuzz target (EACH=600 SEED=0 ONLY=message for
 
 test-netpol: tool ## Kubernetes' own NetworkPolicy suite against the policy agent (runs when the agent or its pins changed; FORCE=1 always)
 	e2e/cluster/netpol.sh
+
+# The NetworkPolicy suite waits more than it computes, so the images are built meanwhile, by what it leaves of the CPU.
+.PHONY: netpol-and-images images-built
+netpol-and-images:
+	@$(MAKE) --no-print-directory --jobs=2 test-netpol images-built
+
+images-built: tool
+	nice -n 19 $(CLUSTER_TOOL) images build
 
 ##@ Building
 .PHONY: deps build tool gen images

@@ -21,7 +21,7 @@ func Command() *cobra.Command {
 			"What is built is cached by the hash of its inputs. Prints the references by digest as a JSON object.",
 		Args: cobra.NoArgs,
 	}
-	command.AddCommand(listCommand(), loadCommand(), pushCommand())
+	command.AddCommand(listCommand(), buildCommand(), loadCommand(), pushCommand())
 	return command
 }
 
@@ -43,6 +43,16 @@ func listCommand() *cobra.Command {
 				fmt.Fprintf(command.OutOrStdout(), "%-15s %s\n", name, definition.Description)
 			}
 			return nil
+		},
+	}
+}
+
+func buildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "build [IMAGE...]",
+		Short: "Build images (all but the bases if none is named) into the cache, where load and push find them",
+		RunE: func(command *cobra.Command, names []string) error {
+			return buildEach(command.Context(), names, func(*Image) error { return nil })
 		},
 	}
 }
@@ -98,28 +108,35 @@ func pushCommand() *cobra.Command {
 
 // buildAndPush builds and pushes the named images, or all but the bases.
 func buildAndPush(ctx context.Context, registry Registry, names []string) (References, error) {
+	references := References{}
+	err := buildEach(ctx, names, func(img *Image) error {
+		return progress.Do("push "+img.Name+" to "+registry.Address, func() (err error) {
+			references[img.Name], err = registry.Push(ctx, img)
+			return err
+		})
+	})
+	return references, err
+}
+
+// buildEach builds the named images, or all but the bases, and hands over each as soon as it is there.
+func buildEach(ctx context.Context, names []string, each func(*Image) error) error {
 	builder, err := FromCheckout()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(names) == 0 {
 		names = builder.Catalog().Programs()
 	}
-	references := References{}
 	for _, name := range names {
 		img, err := builder.Build(ctx, name)
 		if err != nil {
-			return nil, err
-		}
-		err = progress.Do("push "+name+" to "+registry.Address, func() error {
-			references[name], err = registry.Push(ctx, img)
 			return err
-		})
-		if err != nil {
-			return nil, err
+		}
+		if err := each(img); err != nil {
+			return err
 		}
 	}
-	return references, nil
+	return nil
 }
 
 // print writes the references as a JSON object.
