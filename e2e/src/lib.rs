@@ -23,6 +23,7 @@ pub mod objects;
 pub mod observer;
 pub mod outside;
 pub mod pods;
+pub mod room;
 pub mod scene;
 pub mod seal;
 pub mod settled;

@@ -1,6 +1,6 @@
 //! Where a test plays: namespaces of its own, removed afterwards, and described when the test fails.
 
-use crate::{Cluster, Context, Result, caller::Caller, dump::dump, endpoint::CALLERS, settled};
+use crate::{Cluster, Context, Result, caller::Caller, dump::dump, endpoint::CALLERS, room::Room, settled};
 use futures::FutureExt;
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
@@ -16,6 +16,9 @@ use std::{
 
 /// Set to keep the namespaces of a test for a look at them.
 pub const KEEP_VARIABLE: &str = "NO_CLEANUP";
+/// What the pods of most tests request at one time, in thousandths of a CPU: two endpoints, or one with an egress gateway in a
+/// roll-out, and some callers.
+const USUAL_CPU: u32 = 450;
 
 /// The cluster and the namespaces of one test.
 pub struct Scene {
@@ -33,7 +36,17 @@ impl Scene {
     ///
     /// What the test returns.
     pub async fn play(name: &str, test: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
+        Self::play_with_cpu(USUAL_CPU, name, test).await
+    }
+
+    /// As [`Scene::play`], for a test whose pods request up to `milli` thousandths of a CPU at one time.
+    ///
+    /// # Errors
+    ///
+    /// What the test returns.
+    pub async fn play_with_cpu(milli: u32, name: &str, test: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         let cluster = Cluster::of_this_run().await?;
+        let room = Room::take(&cluster.client, milli).await?;
         let scene = Self {
             namespace: format!("{name}-{}", suffix()),
             cluster,
@@ -52,6 +65,7 @@ impl Scene {
                     .await
                     .context(format!("delete {namespace}"))?;
             }
+            room.give_back(&scene.cluster.client, &namespaces).await?;
         }
         ended.unwrap_or_else(|panic| resume_unwind(panic))
     }

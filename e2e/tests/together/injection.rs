@@ -110,7 +110,7 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
 
 #[tokio::test]
 async fn the_fetch_server_reads_a_page_with_a_credential_that_it_never_holds() -> Result<()> {
-    Scene::play("fetched", async |scene| {
+    Scene::play_with_cpu(1400, "fetched", async |scene| {
         let client = scene.client();
         let caller = scene.allowed_caller().await?;
         let host = Host::add(&scene.cluster, "fetch-injected", "192.52.193.72").await?;

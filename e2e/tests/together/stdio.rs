@@ -14,7 +14,7 @@ fn over_stdio(endpoint: &mut McpEndpoint, command: Value, transport: &Value) -> 
 
 #[tokio::test]
 async fn the_fetch_server_reads_an_allowed_page_by_name_and_no_other() -> Result<()> {
-    Scene::play("fetch", async |scene| {
+    Scene::play_with_cpu(700, "fetch", async |scene| {
         let caller = scene.allowed_caller().await?;
         let allowed = Host::add(&scene.cluster, "fetch-allowed", "192.52.193.60").await?;
         let other = Host::add(&scene.cluster, "fetch-other", "192.52.193.61").await?;

@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     drift,
-    error::Error,
+    error::{Error, is_not_found},
     ledger::{self, Entry, Key},
 };
 use k8s_openapi::{
@@ -263,7 +263,7 @@ async fn delete<K: Child>(api: &Api<K>, key: &Key, uid: Option<String>) -> Resul
     };
     match api.delete(&key.name, &params).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
         Err(source) => Err(failed("delete", key, source)),
     }
 }
@@ -308,10 +308,6 @@ async fn replace<K: Child>(api: &Api<K>, key: &Key, desired: &K, mut live: K) ->
         }
     }
     Ok(live)
-}
-
-fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
 fn is_invalid(error: &kube::Error) -> bool {

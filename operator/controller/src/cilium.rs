@@ -1,6 +1,6 @@
 //! Whether the cluster serves CiliumNetworkPolicies.
 
-use crate::backoff::jittered;
+use crate::{backoff::jittered, error::is_not_found};
 use kube::{Client, Error};
 use sallyport_render::CiliumNetworkPolicy;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn is_served(client: &Client) -> Result<bool, Error> {
             .resources
             .iter()
             .any(|kind| kind.name == CiliumNetworkPolicy::PLURAL)),
-        Err(Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) if is_not_found(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -92,6 +92,13 @@ impl Error {
     }
 }
 
+/// Whether an object, or its whole kind, is not there.
+///
+/// The code is asked: of a kind that is not served the API server says so in plain text, which has no reason.
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
 /// The API server's own words, or else the whole chain of what went wrong.
 pub fn words(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {

@@ -196,9 +196,11 @@ impl ApiServer {
         if let Some(code) = self.fault(served) {
             return failure(code, "injected");
         }
-        // The kind is there while the document that says so is.
-        if path.starts_with(&format!("{CILIUM}/")) && self.get(CILIUM).is_none() {
-            return failure(404, "no such kind");
+        // The kind is there while the document that says so is. Without it, the real API server answers in plain text.
+        if path.starts_with(CILIUM) && self.get(CILIUM).is_none() {
+            let mut response = Response::new(Full::from("404 page not found").boxed_unsync());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return response;
         }
         if query.contains("watch=true") {
             return self.watch(&path, &query);
