@@ -17,7 +17,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_deleted_endpoint_leaves_nothing_and_its_neighbour_alone() -> Result<()> {
-    Scene::play("deletion", async |scene| {
+    Scene::play_with_cpu(650, "deletion", async |scene| {
         let client = scene.client();
         for name in ["leaving", "staying"] {
             let mut endpoint = endpoint::endpoint(&scene.cluster, name, "hostile")?;

@@ -230,7 +230,7 @@ const GATEWAY: &[Tamper] = &[
 
 #[tokio::test]
 async fn every_child_that_is_deleted_or_tampered_with_is_restored() -> Result<()> {
-    Scene::play("drift", async |scene| {
+    Scene::play_with_cpu(1000, "drift", async |scene| {
         let mut endpoint = endpoint::endpoint(&scene.cluster, "demo", "hostile")?;
         endpoint.spec.egress = serde_json::from_value(json!({ "allow": [{ "host": "api.example.com" }] }))?;
         apply(scene.client(), &scene.namespace, &endpoint).await?;

@@ -24,7 +24,7 @@ fn attempt(arguments: Value) -> Attempt {
 
 #[tokio::test]
 async fn an_allowed_host_is_reached_by_name_and_nothing_else_is() -> Result<()> {
-    Scene::play_with_cpu(600, "hosts", async |scene| {
+    Scene::play_with_cpu(800, "hosts", async |scene| {
         let caller = scene.allowed_caller().await?;
         let allowed = Host::add(&scene.cluster, "allowed-host", "192.52.193.30").await?;
         let other = Host::add(&scene.cluster, "other-host", "192.52.193.31").await?;

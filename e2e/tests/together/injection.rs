@@ -27,7 +27,7 @@ async fn hostile(scene: &Scene, name: &str, credentials: Value, allow: Value) ->
 
 #[tokio::test]
 async fn a_server_that_knows_no_proxy_reaches_a_transparent_host_by_name_alone() -> Result<()> {
-    Scene::play("transparent", async |scene| {
+    Scene::play_with_cpu(650, "transparent", async |scene| {
         let caller = scene.allowed_caller().await?;
         let host = Host::add(&scene.cluster, "transparent-host", "192.52.193.70").await?;
         let name = "transparent-host.outside.test";
@@ -55,7 +55,7 @@ async fn a_server_that_knows_no_proxy_reaches_a_transparent_host_by_name_alone()
 
 #[tokio::test]
 async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Result<()> {
-    Scene::play("injection", async |scene| {
+    Scene::play_with_cpu(750, "injection", async |scene| {
         let client = scene.client();
         let caller = scene.allowed_caller().await?;
         let host = Host::add(&scene.cluster, "inject-host", "192.52.193.71").await?;
@@ -110,7 +110,7 @@ async fn an_injected_credential_reaches_its_host_and_never_the_server() -> Resul
 
 #[tokio::test]
 async fn the_fetch_server_reads_a_page_with_a_credential_that_it_never_holds() -> Result<()> {
-    Scene::play_with_cpu(1400, "fetched", async |scene| {
+    Scene::play_with_cpu(1450, "fetched", async |scene| {
         let client = scene.client();
         let caller = scene.allowed_caller().await?;
         let host = Host::add(&scene.cluster, "fetch-injected", "192.52.193.72").await?;

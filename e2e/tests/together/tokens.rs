@@ -18,7 +18,7 @@ const RESOURCE: &str = "https://mcp.example.com/mcp";
 
 #[tokio::test]
 async fn a_token_counts_by_keys_that_the_sidecar_fetches_from_outside_and_by_nothing_else() -> Result<()> {
-    Scene::play("tokens", async |scene| {
+    Scene::play_with_cpu(550, "tokens", async |scene| {
         let client = scene.client();
         let signer = Signer::new(ISSUER.to_owned(), RESOURCE.to_owned());
         let signer = signer.ok().context("make a key")?;
