@@ -25,8 +25,8 @@ const NAME: &str = "native";
 const GATEWAY: &str = "native-egress";
 /// Field manager of the edits.
 const INTRUDER: &str = "intruder";
-const WITH_CILIUM: &[&str] = &["sidecar.resources.cpu=50m", "nativePolicies.cilium=Auto"];
-const WITHOUT: &[&str] = &["sidecar.resources.cpu=50m", "nativePolicies.clusterNetworkPolicy=Never"];
+const WITH_CILIUM: &str = "nativePolicies.cilium=Auto";
+const WITHOUT: &str = "nativePolicies.clusterNetworkPolicy=Never";
 
 #[tokio::test]
 async fn policies_of_other_kinds_come_with_the_kind_are_kept_and_go_with_it() -> Result<()> {
@@ -43,7 +43,7 @@ async fn play(scene: &Scene) -> Result<()> {
     for crd in [crds::CILIUM, crds::CLUSTER] {
         establish(client, crd).await?;
     }
-    install::operator(&scene.cluster, WITH_CILIUM).await?;
+    installed(&scene.cluster, WITH_CILIUM).await?;
     let floor = cluster_policies(client).list(&ListParams::default()).await?;
     let floor: Vec<_> = floor
         .items
@@ -74,7 +74,7 @@ async fn play(scene: &Scene) -> Result<()> {
 
     establish(client, crds::CILIUM).await?;
     written(client, namespace).await?;
-    install::operator(&scene.cluster, WITHOUT).await?;
+    installed(&scene.cluster, WITHOUT).await?;
     opens_the_world(client, namespace, true).await?;
     eventually("an operator that writes none has removed them", PATIENCE, async || {
         let left = policies.list(&ListParams::default()).await?.items.len();
@@ -229,11 +229,16 @@ async fn delete(client: &Client, crd: Crd) -> Result<()> {
 
 /// As every other test expects it. Helm has to forget the ClusterNetworkPolicies while it still knows their kind.
 async fn clean_up(cluster: &Cluster) -> Result<()> {
-    install::operator(cluster, WITHOUT).await?;
+    installed(cluster, WITHOUT).await?;
     for crd in [crds::CILIUM, crds::CLUSTER] {
         delete(&cluster.client, crd).await?;
     }
     install::operator(cluster, install::SMALL).await
+}
+
+/// The operator as every other test has it, with one more `value`.
+async fn installed(cluster: &Cluster, value: &str) -> Result<()> {
+    install::operator(cluster, &[install::SMALL, &[value]].concat()).await
 }
 
 fn cilium(client: &Client, namespace: &str) -> Api<DynamicObject> {

@@ -236,6 +236,22 @@ fn paths(writes: &[Served]) -> Vec<String> {
         .collect()
 }
 
+/// When `path` was first applied, among `paths`.
+fn applied(paths: &[String], path: &str) -> usize {
+    paths
+        .iter()
+        .position(|write| *write == format!("PATCH {path}"))
+        .unwrap()
+}
+
+/// Deletes the object at `path` as others may, and waits for it to be there again with the same `spec`.
+async fn comes_back(api: &ApiServer, path: &str) {
+    let before = api.get(path).unwrap()["spec"].clone();
+    api.delete(path);
+    let is_back = || api.get(path).is_some_and(|object| object["spec"] == before);
+    eventually("its return", is_back).await;
+}
+
 fn events(api: &ApiServer, reason: &str) -> usize {
     let is_event = |write: &Served| write.method == Method::POST && write.path.ends_with("/events");
     let written = api.writes().into_iter().filter(is_event).count();

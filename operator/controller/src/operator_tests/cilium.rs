@@ -1,6 +1,6 @@
 //! CiliumNetworkPolicies: written while the cluster has the kind, repaired, and gone when they are not wanted.
 
-use super::{ENDPOINT, Operator, POLICY, endpoint, events, paths};
+use super::{ENDPOINT, Operator, POLICY, applied, comes_back, endpoint, events, paths};
 use crate::testing::{ApiServer, CILIUM, eventually};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -61,12 +61,7 @@ async fn they_are_written_before_the_workload_and_names_take_the_place_of_addres
         json!([{"matchName": "api.example.com"}])
     );
     let writes = paths(&operator.quiet().await);
-    let at = |path: &str| {
-        writes
-            .iter()
-            .position(|write| *write == format!("PATCH {path}"))
-            .unwrap()
-    };
+    let at = |path| applied(&writes, path);
     assert!(at(POLICY) < at(SERVER) && at(SERVER) < at(DEPLOYMENT));
     assert!(at(GATEWAY_POLICY) < at(GATEWAY) && at(GATEWAY) < at(DEPLOYMENT));
     operator.stop().await;
@@ -109,12 +104,7 @@ async fn what_others_delete_or_add_is_repaired_and_who_did_it_is_named() {
     install(&api);
     let operator = started(&api, AUTO).await;
     operator.quiet().await;
-    let before = api.get(SERVER).unwrap()["spec"].clone();
-    api.delete(SERVER);
-    eventually("its return", || {
-        api.get(SERVER).is_some_and(|policy| policy["spec"] == before)
-    })
-    .await;
+    comes_back(&api, SERVER).await;
     operator.quiet().await;
     // Nothing that the operator writes, and more open than anything that it would.
     let widen =

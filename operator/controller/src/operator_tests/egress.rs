@@ -1,6 +1,6 @@
 //! Hosts by name: the egress gateway comes, leads servers out by its address, and goes.
 
-use super::{DEPLOYMENT, ENDPOINT, NS, Operator, POLICY, condition, endpoint, is, paths};
+use super::{DEPLOYMENT, ENDPOINT, NS, Operator, POLICY, applied, comes_back, condition, endpoint, is, paths};
 use crate::testing::{ApiServer, eventually};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -39,12 +39,7 @@ async fn a_server_is_rolled_out_only_when_the_gateways_address_is_known() {
     let expected = format!("http://{}:3128", address.as_str().unwrap());
     assert_eq!(proxy(&api), Some(json!(expected)), "never without it");
     let writes = paths(&operator.quiet().await);
-    let at = |path: &str| {
-        writes
-            .iter()
-            .position(|write| *write == format!("PATCH {path}"))
-            .unwrap()
-    };
+    let at = |path| applied(&writes, path);
     assert!(at(GATEWAY_POLICY) < at(GATEWAY) && at(POLICY) < at(GATEWAY) && at(GATEWAY) < at(DEPLOYMENT));
     let rollouts = writes
         .iter()
@@ -84,12 +79,7 @@ async fn a_gateways_policy_that_others_delete_is_back_at_once() {
     let api = ApiServer::default();
     let operator = started(&api).await;
     operator.quiet().await;
-    let before = api.get(GATEWAY_POLICY).unwrap()["spec"].clone();
-    api.delete(GATEWAY_POLICY);
-    eventually("the policy's return", || {
-        api.get(GATEWAY_POLICY).is_some_and(|policy| policy["spec"] == before)
-    })
-    .await;
+    comes_back(&api, GATEWAY_POLICY).await;
     operator.stop().await;
 }
 
