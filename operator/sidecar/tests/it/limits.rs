@@ -266,11 +266,11 @@ async fn a_token_in_the_query_is_refused_even_where_nobody_needs_one() {
     let (sidecar, lines) = with_limits(&server, |_| {}).await;
     let length = CALL.len();
     let request = format!(
-        "POST /mcp?access_token=abc HTTP/1.1\r\nHost: demo.team-a.svc\r\nContent-Type: application/json\r\n\
+        "POST /mcp?access_token=query-secret HTTP/1.1\r\nHost: demo.team-a.svc\r\nContent-Type: application/json\r\n\
          Connection: close\r\nContent-Length: {length}\r\n\r\n{CALL}"
     );
     let answer = raw(sidecar.traffic, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(server.received().is_empty());
-    assert!(!lines.wait(1).await[0].to_string().contains("abc"));
+    assert!(!lines.wait(1).await[0].to_string().contains("query-secret"));
 }
