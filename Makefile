@@ -6,6 +6,7 @@ SHELL := /bin/bash
 # Caches live outside the checkout, so that a fresh clone on the same machine starts warm.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sallyport
 export CARGO_TARGET_DIR := $(CACHE)/target
+CHECKOUT := $(shell e2e/checkout.sh)
 CLUSTER_TOOL := $(CACHE)/tool/sallyport-cluster
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tool/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny

@@ -13,6 +13,7 @@ record=$cache/clusters/$name/observer.jsonl
 started=$cache/clusters/$name/observer.started
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 export SALLYPORT_E2E_CLUSTER=$name
+e2e/checkout.sh
 
 observer=
 finish() {

@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sallyport
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+../checkout.sh
 each=${EACH:-15}
 seed=${SEED:-1}
 found=$cache/fuzz

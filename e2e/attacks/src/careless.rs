@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -97,6 +98,17 @@ impl Careless {
     /// The tools that it ran, by the name that it believed.
     pub fn ran(&self) -> Vec<String> {
         self.seen.with(|(ran, _)| ran.clone())
+    }
+
+    /// Whether it runs this tool after the first `before` ones; what is on its way gets up to 5 s to arrive.
+    pub async fn runs(&self, tool: &str, before: usize) -> bool {
+        for _ in 0..500 {
+            if self.ran()[before..].iter().any(|ran| ran == tool) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
     }
 
     /// Every byte that reached it.

@@ -222,9 +222,8 @@ async fn a_server_that_says_nothing_is_given_up() {
         Era::Modern,
         &Message::call(Era::Modern, own::SLOW, &json!({"seconds": 30})),
     );
-    let begun = Instant::now();
-    let answer = sleep.send(sidecar.address()).await;
-    assert!(begun.elapsed() < Duration::from_secs(8), "{answer:?}");
+    let answer = tokio::time::timeout(Duration::from_secs(20), sleep.send(sidecar.address()));
+    let answer = answer.await.expect("sooner than the server");
     let said = answer
         .map(|answer| answer.message()["result"].clone())
         .unwrap_or_default();

@@ -3,7 +3,6 @@ use crate::keys::{HashError, mint};
 use pretty_assertions::assert_eq;
 use sallyport_policy::Principal;
 use serde_json::{Value, json};
-use std::time::Instant;
 
 const NOW: Now = Now(1_800_000_000);
 
@@ -185,12 +184,10 @@ async fn an_unknown_id_costs_what_a_wrong_secret_costs_and_the_decoy_s_secret_do
     // The only key is the decoy of every unknown id.
     assert_eq!(call(&ring, "mcpe_nobody_hunter2").await, Err(Reason::UnknownKey));
     let turn = ring.slow.clone().acquire_owned().await.unwrap();
-    let before = Instant::now();
     tokio::time::pause();
     // It must wait for its turn as a wrong secret does: it is hashed.
     assert_eq!(call(&ring, "mcpe_nobody_x").await, Err(Reason::Unavailable));
     drop(turn);
-    assert!(before.elapsed() < SLOW_WAIT);
 }
 
 #[test]

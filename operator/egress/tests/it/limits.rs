@@ -62,8 +62,8 @@ async fn tunnels_that_never_begin_take_no_place_for_ever() {
 #[tokio::test]
 async fn a_tunnel_that_is_used_is_not_idle_but_grows_old() {
     let lab = Lab::with(|file| {
-        file.limits.idle_seconds = 1;
-        file.limits.total_seconds = 3;
+        file.limits.idle_seconds = 3;
+        file.limits.total_seconds = 7;
     })
     .await;
     lab.host().await;
@@ -71,7 +71,7 @@ async fn a_tunnel_that_is_used_is_not_idle_but_grows_old() {
     client.send(&hello_for(ALLOWED)).await;
     client.expect(GREETING).await;
     let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(2500) {
+    while started.elapsed() < Duration::from_millis(4500) {
         client.send(b"x").await;
         client.expect(b"x").await;
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -6,7 +6,6 @@ use sallyport_audit::verify::{Leniency, verify};
 use sallyport_policy::egress::{EgressAudit, EgressClients, EgressFile, EgressMode};
 use sallyport_policy::{AuditFormat, AuditSinks, LastWord, OnSinkFailure, OtlpSink};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 fn sending(collector: &Collector, on_sink_failure: OnSinkFailure) -> impl FnOnce(&mut EgressFile) {
     let otlp = OtlpSink {
@@ -88,8 +87,13 @@ async fn no_connection_opens_while_the_collector_takes_no_events_unless_they_may
         collector.refuse(true);
         let lab = Lab::with(sending(&collector, on_failure)).await;
         lab.host().await;
-        // The first line, which begins the chain, is refused already.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // The first line begins the chain.
+        until("its refusal", async || collector.has_refused()).await;
+        let status = if opens { "HTTP/1.1 200" } else { "HTTP/1.1 503" };
+        until("what follows from it", async || {
+            lab.gateway.get("/readyz").await.starts_with(status)
+        })
+        .await;
         let answer = lab.client().await.connect("api.example.com:443").await;
         if opens {
             assert_eq!(answer.status, 200);
@@ -97,7 +101,6 @@ async fn no_connection_opens_while_the_collector_takes_no_events_unless_they_may
         }
         assert_eq!((answer.status, answer.reason()), (503, Some("sink_unavailable")));
         assert_eq!(lab.network.dialled(), [""; 0]);
-        assert!(lab.gateway.get("/readyz").await.starts_with("HTTP/1.1 503"));
         // It heals, and nothing that happened is missing.
         collector.refuse(false);
         until("the collector", async || {

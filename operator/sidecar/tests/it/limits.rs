@@ -1,11 +1,12 @@
 //! Bounds on how often, how many, how long and how much.
 
 use crate::support::{
-    CALL, Running, Server, events, fast, get, json_answer, json_of, json_text, modern, policy, post, raw, send, until,
+    CALL, Server, events, fast, get, json_answer, json_of, json_text, modern, policy, post, raw, send, until,
+    with_limits,
 };
 use http_body_util::BodyExt;
 use pretty_assertions::assert_eq;
-use sallyport_policy::{Limits, PolicyFile, Rate, Rates};
+use sallyport_policy::{Rate, Rates};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -14,13 +15,6 @@ const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 
 async fn fixture() -> Server {
     Server::start(async |_| json_answer(RESULT)).await
-}
-
-async fn with_limits(server: &Server, change: impl FnOnce(&mut Limits)) -> (Running, crate::support::Lines) {
-    let mut policy: PolicyFile = policy(server.port);
-    change(&mut policy.limits);
-    let lines = crate::support::Lines::default();
-    (Running::start(policy, lines.clone()).await, lines)
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What does not pass, and what the client and the record say of it.
 
-use crate::support::{CALL, Server, client, get, json_answer, json_of, pair, policy, post, raw, send};
+use crate::support::{CALL, Server, client, get, json_answer, json_of, pair, policy, post, raw, send, with_limits};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Method, Request};
@@ -268,7 +268,7 @@ async fn a_server_that_does_not_begin_to_answer_in_time_is_504() {
         json_answer(RESULT)
     })
     .await;
-    let (sidecar, lines) = pair(&server).await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.response_header_seconds = 1).await;
     let (status, answer) = json_of(send(post(sidecar.traffic, CALL)).await).await;
     assert_eq!((status.as_u16(), &answer["error"]["code"]), (504, &json!(-31504)));
     assert_eq!(lines.wait(1).await[0]["outcome"], "timed_out");
@@ -318,7 +318,7 @@ async fn a_connection_over_the_limit_waits_for_one_that_ends() {
             .is_err()
     );
     drop(first);
-    let second = tokio::time::timeout(Duration::from_secs(5), second)
+    let second = tokio::time::timeout(Duration::from_secs(20), second)
         .await
         .unwrap()
         .unwrap();

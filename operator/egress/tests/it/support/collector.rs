@@ -19,6 +19,7 @@ pub struct Collector {
     pub endpoint: String,
     records: Arc<Mutex<Vec<Value>>>,
     refuses: Arc<AtomicBool>,
+    refused: Arc<AtomicBool>,
 }
 
 impl Collector {
@@ -28,6 +29,7 @@ impl Collector {
             endpoint: format!("http://{}", listener.local_addr().unwrap()),
             records: Arc::default(),
             refuses: Arc::default(),
+            refused: Arc::default(),
         };
         let served = collector.clone();
         tokio::spawn(async move {
@@ -47,6 +49,7 @@ impl Collector {
         let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
         if self.refuses.load(Ordering::Relaxed) {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            self.refused.store(true, Ordering::Relaxed);
             return response;
         }
         assert_eq!(request.uri().path(), "/v1/logs", "connections are no spans");
@@ -59,6 +62,11 @@ impl Collector {
 
     pub fn refuse(&self, refuses: bool) {
         self.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Whether it refused anything yet.
+    pub fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub fn records(&self) -> Vec<Value> {

@@ -174,7 +174,7 @@ impl Lab {
 
     /// Replaces the policy and waits until the gateway has seen it.
     pub async fn replace_policy(&self, text: &str) {
-        std::fs::write(&self.gateway.path, text).unwrap();
+        replace(&self.gateway.path, text);
         let hash = sallyport_policy::short_hash(text.as_bytes());
         until("the policy to be seen", async || {
             let status = self.gateway.get("/policy").await;
@@ -182,6 +182,13 @@ impl Lab {
         })
         .await;
     }
+}
+
+/// Puts a file in another's place at once, as the kubelet does.
+fn replace(path: &Path, text: &str) {
+    let fresh = path.with_extension("fresh");
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(fresh, path).unwrap();
 }
 
 impl Running {
@@ -232,7 +239,7 @@ impl Running {
 
     /// Tells which pods have which addresses.
     pub fn tell_clients(&self, clients: &EgressClients) {
-        std::fs::write(clients_file(&self.path), clients.to_text().unwrap()).unwrap();
+        replace(&clients_file(&self.path), &clients.to_text().unwrap());
     }
 
     /// What the gateway left where the kubelet looks.

@@ -48,10 +48,10 @@ pub fn policy(port: u16) -> PolicyFile {
         origins: vec!["https://app.example".into()],
         limits: Limits {
             body_bytes: 64 * 1024,
-            response_header_seconds: 2,
+            response_header_seconds: 20,
             stream_seconds: 30,
             connections: 64,
-            drain_seconds: 2,
+            drain_seconds: 5,
             concurrent_requests_per_principal: 1024,
             rates: fast(),
             ..Limits::default()
@@ -205,12 +205,20 @@ pub async fn json_of(response: Response<Incoming>) -> (StatusCode, Value) {
     (head.status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
-/// Writes bytes on a connection of their own and returns all that comes back until the peer closes or 2 s pass.
+/// A sidecar with other limits before `server`.
+pub async fn with_limits(server: &Server, change: impl FnOnce(&mut Limits)) -> (Running, Lines) {
+    let mut policy = policy(server.port);
+    change(&mut policy.limits);
+    let lines = Lines::default();
+    (Running::start(policy, lines.clone()).await, lines)
+}
+
+/// Writes bytes on a connection of their own and returns all that comes back until the peer closes or 10 s pass.
 pub async fn raw(at: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
