@@ -177,12 +177,16 @@ async fn metrics_count_and_name_nobody() {
     client.half_close().await;
     client.rest().await;
     lab.events.wait(5).await;
-    let metrics = lab.gateway.get("/metrics").await;
+    let mut metrics = String::new();
+    until("the tunnel's place is free", async || {
+        metrics = lab.gateway.get("/metrics").await;
+        metrics.contains("sallyport_egress_open_connections 0")
+    })
+    .await;
     for line in [
         "sallyport_egress_connections_total{via=\"connect\",decision=\"denied\",reason=\"host_not_allowed\"} 3",
         "sallyport_egress_connections_total{via=\"connect\",decision=\"allowed\",reason=\"none\"} 1",
         "sallyport_egress_connections_closed_total{end=\"completed\"} 1",
-        "sallyport_egress_open_connections 0",
         "sallyport_egress_audit_records_total 5",
     ] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
