@@ -34,7 +34,7 @@ tests=(cargo test --quiet --workspace --features sallyport-e2e/cluster)
 rm -f "$started"
 "$CARGO_TARGET_DIR/debug/observer" watch --cluster "$name" --record "$record" --started "$started" &
 observer=$!
-for _ in {1..100}; do [[ -e $started ]] && break; sleep 0.1; done
+for _ in {1..600}; do [[ -e $started ]] && break; sleep 0.1; done
 [[ -e $started ]] || { echo "the observer does not start" >&2; exit 1; }
 
 # Six at a time, some of which wait for room on the node (e2e/src/room.rs).

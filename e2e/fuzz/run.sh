@@ -2,6 +2,8 @@
 # Runs every fuzz target for a short time, from a copy of its corpus; fails when one finds something.
 #   EACH=15       seconds for each target
 #   SEED=1        where chance begins; 0: elsewhere each time, to look for more than a pipeline does
+#   RUNS=1000000  at most so many inputs, so that a fast machine meets none that a slow one never saw; -1: as many as fit,
+#                 as with SEED=0
 #   ONLY=message  this target alone
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -10,6 +12,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 ../checkout.sh
 each=${EACH:-15}
 seed=${SEED:-1}
+runs=${RUNS:-$((seed == 0 ? -1 : 1000000))}
 found=$cache/fuzz
 
 # Coverage as cargo-fuzz asks for it. Its sanitizers are left out: they want nightly, and our code has no unsafe.
@@ -30,7 +33,7 @@ fuzz() {
   name=$(basename "$1" .rs)
   log=$work/$name.log
   cp -r "$(dirname "$1")/../corpus/$name" "$work/$name"
-  if "$CARGO_TARGET_DIR/$target/release/$name" -seed="$seed" -max_total_time="$each" -max_len=4096 -timeout=10 -rss_limit_mb=1024 \
+  if "$CARGO_TARGET_DIR/$target/release/$name" -seed="$seed" -runs="$runs" -max_total_time="$each" -max_len=4096 -timeout=60 -rss_limit_mb=1024 \
     -print_final_stats=1 -artifact_prefix="$found/$name-" "$work/$name" >"$log" 2>&1; then
     echo "fuzz $name: $(grep -ao 'cov: [0-9]*' "$log" | tail -1), $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, nothing found"
   else

@@ -91,6 +91,9 @@ where
     Ok(revision)
 }
 
+/// What the API server answers when it no longer has what followed a revision.
+const GONE: u16 = 410;
+
 /// Watches a kind from `revision` on, for ever.
 async fn follow<K>(
     api: &Api<K>,
@@ -109,7 +112,9 @@ where
         let what = || format!("watch {}", K::kind(&()));
         let watch = match api.watch(&parameters, &revision.to_string()).await {
             Ok(watch) => watch,
-            Err(kube::Error::Api(status)) => return Err(Failure::new(status.message.clone())).context(what()),
+            Err(kube::Error::Api(status)) if status.code == GONE => {
+                return Err(Failure::new(status.message.clone())).context(what());
+            }
             // Nothing is missed by trying again from the same revision.
             Err(_) => {
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -131,8 +136,10 @@ where
                     revision = parse(Some(&bookmark.metadata.resource_version))?;
                     continue;
                 }
-                Ok(WatchEvent::Error(status)) => return Err(Failure::new(status.message.clone())).context(what()),
-                Err(_) => break,
+                Ok(WatchEvent::Error(status)) if status.code == GONE => {
+                    return Err(Failure::new(status.message.clone())).context(what());
+                }
+                Ok(WatchEvent::Error(_)) | Err(_) => break,
             };
             send(sender, revision, change)?;
         }

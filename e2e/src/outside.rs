@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
 
 /// How long a host may take to write down what arrived: it does so when the peer is done, or silent for two seconds.
-const WRITTEN: Duration = Duration::from_secs(10);
+const WRITTEN: Duration = Duration::from_secs(30);
 
 /// A host outside of the cluster that accepts everything and keeps a log of it.
 #[derive(Clone, Debug)]

@@ -11,7 +11,10 @@ use serde_json::json;
 use std::{
     env,
     panic::{AssertUnwindSafe, resume_unwind},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// Set to keep the namespaces of a test for a look at them.
@@ -114,8 +117,10 @@ impl Scene {
     }
 }
 
-/// Five letters and digits that differ from one moment to the next.
+/// Letters and digits that differ from one call to the next, and from one run to the next.
 fn suffix() -> String {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let mut number = Timestamp::now().as_nanosecond().unsigned_abs();
     let digits = std::iter::repeat_with(|| {
         let digit = char::from_digit(u32::try_from(number % 36).unwrap_or_default(), 36);
@@ -123,5 +128,6 @@ fn suffix() -> String {
         digit.unwrap_or('0')
     });
     // The lowest digits of a clock may always be zero; these are tens of microseconds and up.
-    digits.skip(3).take(5).collect()
+    let moment: String = digits.skip(3).take(5).collect();
+    format!("{moment}{call}")
 }

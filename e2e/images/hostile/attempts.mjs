@@ -12,7 +12,7 @@ import { connect as tlsConnect, rootCertificates } from 'node:tls';
 import { siege } from './siege.mjs';
 
 /** No attempt lasts longer, whatever the network does. */
-const LIMIT_MS = 4000;
+const LIMIT_MS = 15_000;
 /** How much of an answer or of a file is reported. */
 const REPORTED_BYTES = 4096;
 
@@ -64,7 +64,7 @@ async function udp(args, signal) {
 
 /** Asks for a name, which can carry data out in its labels. Any answer of a name server counts, a refusal too. */
 async function dns({ name, server }) {
-  const resolver = new Resolver({ timeout: 1500, tries: 2 });
+  const resolver = new Resolver({ timeout: 5000, tries: 2 });
   if (server !== undefined) resolver.setServers([server]);
   const via = resolver.getServers().join(', ');
   try {

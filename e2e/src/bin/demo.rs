@@ -210,7 +210,7 @@ fn refused(how: &str, called: &Called) -> Result<()> {
 /// Shows the audit record of the call.
 async fn show_record(cluster: &Cluster) -> Result<()> {
     chapter("Its audit record");
-    let record = eventually("the audit record of the call", Duration::from_secs(10), async || {
+    let record = eventually("the audit record of the call", Duration::from_mins(1), async || {
         let records = endpoint::audit_records(&cluster.client, TEAM, "everything").await?;
         let last = records
             .into_iter()

@@ -10,7 +10,7 @@ use sallyport_e2e::{
     Cluster, Context, Failure, Result, Scene,
     attempts::{self, is_over_network},
     cluster::Place,
-    endpoint,
+    endpoint, eventually,
     objects::{FIELD_MANAGER, apply},
     pods,
     stage::Stage,
@@ -73,7 +73,11 @@ async fn without_enforcement_no_server_starts_unless_its_class_only_warns() -> R
         })
         .await?;
         // The guard is started again by the kubelet, less and less often.
-        endpoint::ready(scene.client(), &scene.namespace, "kept").await?;
+        eventually("the kept endpoint is ready", Duration::from_mins(8), async || {
+            let kept = endpoint::get(scene.client(), &scene.namespace, "kept").await?;
+            endpoint::is_ready(&kept).then_some(()).context(endpoint::why(&kept))
+        })
+        .await?;
         let enforced = ("NetworkEnforced", "True", Some("Enforced"));
         endpoint::condition(scene.client(), &scene.namespace, "kept", enforced).await?;
         Ok(())
@@ -84,7 +88,7 @@ async fn without_enforcement_no_server_starts_unless_its_class_only_warns() -> R
 #[tokio::test]
 async fn a_server_waits_for_enforcement_that_comes_late() -> Result<()> {
     Scene::play("late", async |scene| {
-        with_policy(&scene.cluster, &["lag", "5s"], async || {
+        with_policy(&scene.cluster, &["lag", "15s"], async || {
             let client = scene.client();
             let late = endpoint::endpoint(&scene.cluster, "late", "hostile")?;
             apply(client, &scene.namespace, &late).await?;

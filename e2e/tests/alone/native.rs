@@ -208,9 +208,26 @@ async fn establish(client: &Client, crd: Crd) -> Result<()> {
         let established = conditions
             .into_iter()
             .any(|condition| condition.type_ == "Established" && condition.status == "True");
-        established.then_some(()).context("not established yet")
+        established.then_some(()).context("not established yet")?;
+        // Discovery follows a moment later.
+        let (plural, group) = crd.name.split_once('.').context("a name without a group")?;
+        let found = client
+            .list_api_group_resources(&version_of(client, group).await?)
+            .await?;
+        let listed = found.resources.iter().any(|resource| resource.name == plural);
+        listed.then_some(()).context("not discovered yet")
     })
     .await
+}
+
+/// A group with the version that clients are to use.
+async fn version_of(client: &Client, group: &str) -> Result<String> {
+    let groups = client.list_api_groups().await?.groups;
+    let found = groups.into_iter().find(|found| found.name == group);
+    let preferred = found.and_then(|found| found.preferred_version);
+    Ok(preferred
+        .context(format!("{group} is not discovered yet"))?
+        .group_version)
 }
 
 async fn delete(client: &Client, crd: Crd) -> Result<()> {

@@ -59,7 +59,7 @@ async fn the_unmodified_server_is_called_from_an_allowed_namespace_and_from_no_o
         .await?;
         assert_eq!(reached, "Echo: hello");
 
-        let record = eventually("the audit record of the call", Duration::from_secs(10), async || {
+        let record = eventually("the audit record of the call", Duration::from_mins(1), async || {
             let records = endpoint::audit_records(scene.client(), &scene.namespace, "everything").await?;
             let found = records
                 .into_iter()

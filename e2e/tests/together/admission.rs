@@ -11,7 +11,7 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 
 #[tokio::test]
 async fn an_author_hands_only_those_secrets_to_a_server_that_they_may_read_themselves() -> Result<()> {
-    Scene::play("admission", async |scene| {
+    Scene::play("admit-new", async |scene| {
         let_author_write_endpoints(scene).await?;
         let own = json!([{ "name": "token", "from": { "secret": { "name": "own" } } }]);
         let foreign = json!([{ "name": "token", "from": { "secret": { "name": "foreign" } } }]);
@@ -29,7 +29,7 @@ async fn an_author_hands_only_those_secrets_to_a_server_that_they_may_read_thems
 
 #[tokio::test]
 async fn an_author_changes_no_server_that_reads_a_secret_which_they_may_not_read() -> Result<()> {
-    Scene::play("admission", async |scene| {
+    Scene::play("admit-change", async |scene| {
         let_author_write_endpoints(scene).await?;
         let foreign = json!([{ "name": "token", "from": { "secret": { "name": "foreign" } } }]);
         accepted(&send(scene, None, "POST", "", "application/json", &endpoint(&foreign, &[])).await);

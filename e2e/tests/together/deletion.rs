@@ -28,7 +28,8 @@ async fn a_deleted_endpoint_leaves_nothing_and_its_neighbour_alone() -> Result<(
         for name in ["leaving", "staying"] {
             endpoint::ready(client, &scene.namespace, name).await?;
         }
-        let neighbours = names(&endpoint::ready_pods(client, &scene.namespace, "staying").await?);
+        let neighbour = format!("{}=staying", labels::ENDPOINT);
+        let neighbours = names(&pods::list(client, &scene.namespace, &neighbour).await?);
 
         let api = Api::<McpEndpoint>::namespaced(client.clone(), &scene.namespace);
         api.delete("leaving", &DeleteParams::default()).await?;
@@ -36,7 +37,7 @@ async fn a_deleted_endpoint_leaves_nothing_and_its_neighbour_alone() -> Result<(
         let shared = children(scene, &format!("{}=namespace", labels::COMPONENT)).await?;
         let fences = ["NetworkPolicy sallyport-fence", "NetworkPolicy sallyport-fence-egress"];
         assert_eq!(shared, [&fences[..], &["ResourceQuota sallyport"]].concat());
-        let after = names(&endpoint::ready_pods(client, &scene.namespace, "staying").await?);
+        let after = names(&pods::list(client, &scene.namespace, &neighbour).await?);
         assert_eq!(after, neighbours, "the neighbour's pods are untouched");
 
         api.delete("staying", &DeleteParams::default()).await?;

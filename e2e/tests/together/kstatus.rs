@@ -1,9 +1,10 @@
 //! What GitOps tools make of an endpoint: the upstream kstatus library judges objects that were recorded from a real run.
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::{
-    Api,
-    api::{DeleteParams, PostParams},
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams, WatchEvent, WatchParams},
 };
 use sallyport_api::McpEndpoint;
 use sallyport_e2e::{
@@ -25,13 +26,8 @@ async fn kstatus_reads_every_phase_of_an_endpoint_as_it_is() -> Result<()> {
 
         let endpoint = endpoint::endpoint(&scene.cluster, "phases", "hostile")?;
         let created = api.create(&PostParams::default(), &endpoint).await?;
+        let creating = first_status(&api, &created).await?;
         recorded.push(("just created", created, "InProgress"));
-        let creating = eventually("a status before ready", PATIENCE, async || {
-            let endpoint = api.get("phases").await?;
-            let observed = endpoint.status.as_ref().is_some_and(|status| status.observed_generation == 1);
-            if observed { Ok(endpoint) } else { Err(Failure::new(why(&endpoint))) }
-        })
-        .await?;
         recorded.push(("being created", creating, "InProgress"));
         recorded.push(("ready", endpoint::ready(client, &scene.namespace, "phases").await?, "Current"));
 
@@ -66,8 +62,8 @@ async fn kstatus_reads_every_phase_of_an_endpoint_as_it_is() -> Result<()> {
         endpoint::condition(client, &scene.namespace, "stuck", ("Stalled", "True", None)).await?;
         recorded.push(("stalled", api.get("stuck").await?, "Failed"));
 
-        api.delete("phases", &DeleteParams::foreground()).await?;
-        let deleting = api.get_opt("phases").await?.context("the endpoint is gone before it could be looked at")?;
+        let answer = api.delete("phases", &DeleteParams::foreground()).await?;
+        let deleting = answer.left().context("the API server does not show what it deletes")?;
         recorded.push(("being deleted", deleting, "Terminating"));
 
         let mut stream = String::new();
@@ -85,4 +81,24 @@ async fn kstatus_reads_every_phase_of_an_endpoint_as_it_is() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// The endpoint as it was when the operator first said anything of it.
+async fn first_status(api: &Api<McpEndpoint>, created: &McpEndpoint) -> Result<McpEndpoint> {
+    let one = WatchParams::default().fields(&format!("metadata.name={}", created.name_any()));
+    let revision = created.resource_version().context("it has a version")?;
+    let mut changes = api.watch(&one, &revision).await?.boxed();
+    while let Some(change) = changes.next().await {
+        let (WatchEvent::Added(endpoint) | WatchEvent::Modified(endpoint)) = change? else {
+            continue;
+        };
+        if endpoint
+            .status
+            .as_ref()
+            .is_some_and(|status| status.observed_generation == 1)
+        {
+            return Ok(endpoint);
+        }
+    }
+    Err(Failure::new("the watch ended before the endpoint had a status"))
 }

@@ -8,7 +8,6 @@ use sallyport_e2e::{
     objects::apply, pods,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const NAME: &str = "besieged";
 
@@ -70,8 +69,12 @@ async fn a_server_never_gets_the_ports_of_a_sidecar_that_is_killed_and_gets_them
             }
         })
         .await?;
-        // Time for the server to start trying.
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        // It tries from its first moment on.
+        eventually("the server tries", endpoint::PATIENCE, async || {
+            let log = pods::logs(client, &scene.namespace, &plain, "server").await?;
+            log.contains("hostile MCP server on port").then_some(()).context(log)
+        })
+        .await?;
         node::kill(&scene.cluster, &pod, "audit").await?;
         let log = eventually(
             "negative control: the server gets a port",
@@ -114,8 +117,11 @@ async fn report(caller: &Caller, url: &str) -> Result<String> {
 }
 
 async fn the_pod(scene: &Scene) -> Result<Pod> {
-    let pods = endpoint::ready_pods(scene.client(), &scene.namespace, NAME).await?;
-    pods.into_iter().next().context("the endpoint has no ready pod")
+    eventually("the endpoint has a ready pod", endpoint::PATIENCE, async || {
+        let pods = endpoint::ready_pods(scene.client(), &scene.namespace, NAME).await?;
+        pods.into_iter().next().context("the endpoint has no ready pod")
+    })
+    .await
 }
 
 /// Waits until the kubelet has started the container that often again.

@@ -104,13 +104,15 @@ impl Operator {
 
     /// Waits until nothing was written for a while, and returns all writes.
     async fn quiet(&self) -> Vec<Served> {
-        loop {
-            let before = self.api.writes().len();
-            sleep(Duration::from_millis(1500)).await;
-            if self.api.writes().len() == before {
-                return self.api.writes();
-            }
+        let (mut before, mut still) = (self.api.writes().len(), 0);
+        // In small steps, so that a process that was held up for a while does not pass for a quiet one.
+        while still < 15 {
+            sleep(Duration::from_millis(100)).await;
+            let now = self.api.writes().len();
+            still = if now == before { still + 1 } else { 0 };
+            before = now;
         }
+        self.api.writes()
     }
 }
 

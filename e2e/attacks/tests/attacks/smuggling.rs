@@ -1,6 +1,6 @@
 //! Requests inside of requests. The negative control is a gateway that passes bytes on, in front of the same server.
 
-use crate::stage::{ALLOWED, FORBIDDEN, SETTLE, only_allowed, strict, strike};
+use crate::stage::{ALLOWED, BRIEFLY, FORBIDDEN, SETTLE, only_allowed, strict, strike, strike_within};
 use sallyport_attacks::{Beliefs, Careless, CarelessGateway, Connection, Era, Framing, Message, Post};
 use sallyport_loopback::Sidecar;
 use serde_json::json;
@@ -165,14 +165,14 @@ async fn holds(framing: Framing, attacks: Vec<(&'static str, Vec<u8>)>) {
     for (name, bytes) in attacks {
         let alone = Careless::start(beliefs).await.unwrap();
         let gateway = CarelessGateway::start(alone.address(), FORBIDDEN).await.unwrap();
-        strike(gateway.address(), &bytes).await;
+        strike_within(gateway.address(), &bytes, BRIEFLY).await;
         if alone.runs(FORBIDDEN, 0).await {
             proven += 1;
         } else {
             wrong.push(format!("{name}: no attack: {:?}", alone.ran()));
         }
         let before = guarded.received().len();
-        let answer = strike(sidecar.address(), &bytes).await;
+        let answer = strike_within(sidecar.address(), &bytes, BRIEFLY).await;
         let received = String::from_utf8_lossy(&guarded.received()[before..]).into_owned();
         if !only_allowed(&guarded.ran()) || received.contains(FORBIDDEN) {
             wrong.push(format!("{name}: came through: {answer:?}\n{received}"));
@@ -230,7 +230,7 @@ async fn other_protocols_are_not_spoken() {
         b"TRACE /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
     ] {
-        let answer = strike(sidecar.address(), bytes).await;
+        let answer = strike_within(sidecar.address(), bytes, BRIEFLY).await;
         assert!(answer.as_ref().is_none_or(|answer| answer.status >= 400), "{answer:?}");
     }
     tokio::time::sleep(SETTLE).await;

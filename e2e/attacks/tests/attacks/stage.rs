@@ -15,6 +15,9 @@ pub const FORBIDDEN: &str = "delete_note";
 /// How long a smuggled request gets to arrive.
 pub const SETTLE: Duration = Duration::from_millis(50);
 
+/// How long an answer is waited for that may never come.
+pub const BRIEFLY: Duration = Duration::from_secs(2);
+
 /// A careless server alone, and one of the same kind behind a sidecar.
 pub struct Stage {
     /// Where the defence is off.
@@ -51,12 +54,12 @@ impl Stage {
     /// the guarded one ran anything but [`ALLOWED`].
     pub async fn attack(&self, name: &str, bytes: &[u8]) -> Option<String> {
         let before = self.alone.ran().len();
-        strike(self.alone.address(), bytes).await;
+        strike_within(self.alone.address(), bytes, BRIEFLY).await;
         if !self.alone.runs(FORBIDDEN, before).await {
             let ran = self.alone.ran().split_off(before);
             return Some(format!("{name}: no attack: the server alone ran {ran:?}"));
         }
-        let answer = strike(self.sidecar.address(), bytes).await;
+        let answer = strike_within(self.sidecar.address(), bytes, BRIEFLY).await;
         let ran = self.guarded.ran();
         (!only_allowed(&ran)).then(|| format!("{name}: came through: {ran:?}, answer {answer:?}"))
     }
@@ -67,11 +70,16 @@ pub fn only_allowed(ran: &[String]) -> bool {
     ran.iter().all(|tool| tool == ALLOWED)
 }
 
-/// Sends bytes on a connection of its own, reads an answer if one comes, and gives what was smuggled time to arrive.
+/// Sends bytes on a connection of its own, reads the answer, and gives what was smuggled time to arrive.
 pub async fn strike(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    strike_within(address, bytes, Duration::from_secs(20)).await
+}
+
+/// The same, of bytes that may get no answer.
+pub async fn strike_within(address: SocketAddr, bytes: &[u8], bound: Duration) -> Option<Answer> {
     let mut connection = Connection::open(address).await.ok()?;
     connection.send(bytes).await;
-    let answer = connection.answer_within(Duration::from_secs(2)).await;
+    let answer = connection.answer_within(bound).await;
     tokio::time::sleep(SETTLE).await;
     answer
 }

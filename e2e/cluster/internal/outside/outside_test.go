@@ -70,7 +70,7 @@ func (l *log) Write(p []byte) (int, error) {
 // record waits for the only line of the log.
 func (l *log) record(t *testing.T) Record {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		l.mu.Lock()
 		line := l.text.String()
 		l.mu.Unlock()
@@ -204,7 +204,7 @@ func TestTLSIsAnsweredUnderTheHostsOwnNameAndWrittenDownInTheClear(t *testing.T)
 	if body, _ := io.ReadAll(response.Body); string(body) != "ok from a\n" {
 		t.Errorf("answer %q", body)
 	}
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		written.mu.Lock()
 		text := written.text.String()
 		written.mu.Unlock()

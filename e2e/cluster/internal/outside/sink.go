@@ -23,7 +23,7 @@ const (
 	// keptData is how much of what a peer sends is written down, in bytes.
 	keptData = 4096
 	// idle is how long a peer may be silent before its connection is closed.
-	idle = 2 * time.Second
+	idle = 10 * time.Second
 	// dnsPort is the UDP port on which a host answers as a name server.
 	dnsPort = 53
 )

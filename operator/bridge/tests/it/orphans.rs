@@ -51,8 +51,16 @@ async fn zombies(inner: bool) -> usize {
     let first = children(unshare.id()).first().unwrap().0;
     let bridge = Bridge::at(socket.clone());
     bridge.ask(None, request(1, "orphan")).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let zombies = children(first).into_iter().filter(|(_, state)| state == "Z").count();
+    let mut zombies = usize::MAX;
+    for _ in 0..600 {
+        let (dead, alive): (Vec<_>, Vec<_>) = children(first).into_iter().partition(|(_, state)| state == "Z");
+        zombies = dead.len();
+        // The orphan has ended when none lives but the server; it may be reaped a moment later.
+        if alive.len() <= 1 && (inner || zombies == 0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // Ends the whole namespace.
     Command::new("kill").arg(first.to_string()).status().unwrap();
     let ended = tokio::task::spawn_blocking(move || unshare.wait().unwrap())

@@ -331,13 +331,13 @@ func serve() {
 // connection after its standard input has ended.
 func dial(argument string) {
 	fields := strings.Fields(argument)
-	conn, err := net.DialTimeout(fields[0], fields[1], 2*time.Second)
+	conn, err := net.DialTimeout(fields[0], fields[1], 20*time.Second)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	exchange := func() {
-		_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		_, err := conn.Write([]byte("x"))
 		if err == nil {
 			_, err = conn.Read(make([]byte, 1))
