@@ -1,6 +1,7 @@
 //! Answers: one JSON document where the server says nothing before its answer, else a stream of events.
 
-use crate::link::{Event, Link, Pending};
+use crate::link::{Event, Pending};
+use crate::sessions::Call;
 use bytes::Bytes;
 use futures::stream;
 use http::header::{self, HeaderName, HeaderValue};
@@ -30,9 +31,9 @@ pub enum Abandoned {
     Continue,
 }
 
-/// Cancels a request unless its answer came.
+/// Keeps a request's session until its answer is passed on, and cancels it unless the answer came.
 struct Guard {
-    link: Link,
+    call: Call,
     number: u64,
     abandoned: Abandoned,
     answered: bool,
@@ -41,16 +42,16 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.answered && self.abandoned == Abandoned::Cancel {
-            self.link.cancel(self.number);
+            self.call.cancel(self.number);
         }
     }
 }
 
 /// Waits for the first that comes back, and answers in the form that it asks for.
-pub async fn of(link: Link, pending: Pending, abandoned: Abandoned) -> Response<Body> {
+pub async fn of(call: Call, pending: Pending, abandoned: Abandoned) -> Response<Body> {
     let Pending { number, mut events } = pending;
     let mut guard = Guard {
-        link,
+        call,
         number,
         abandoned,
         answered: false,

@@ -5,7 +5,7 @@
 
 use crate::answer::{self, Abandoned, Body};
 use crate::frame::{self, Frame, Kind};
-use crate::sessions::{Greeting, SessionError, Sessions};
+use crate::sessions::{Greeting, Owner, SessionError, Sessions};
 use http::header::HeaderValue;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// Header that names a legacy session.
 const SESSION: &str = "mcp-session-id";
+
+/// Header by which the sidecar, and nobody else, says who calls: a digest, the same for all requests of one caller.
+const CALLER: &str = "sallyport-caller";
 
 /// Largest message in bytes. The sidecar's own bound is lower.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -28,13 +31,14 @@ pub async fn handle(sessions: Arc<Sessions>, request: Request<Incoming>) -> Resp
         let text = "Mcp-Session-Id must come once, in visible ASCII\n";
         return answer::plain(StatusCode::BAD_REQUEST, text);
     };
+    let owner = Owner(head.headers.get(CALLER).cloned());
     match (head.method, session) {
         (Method::POST, session) => match Limited::new(body, LARGEST).collect().await {
-            Ok(body) => post(&sessions, session.as_deref(), &body.to_bytes()).await,
+            Ok(body) => post(&sessions, owner, session.as_deref(), &body.to_bytes()).await,
             Err(_) => answer::plain(StatusCode::PAYLOAD_TOO_LARGE, "the message is too large\n"),
         },
         (Method::GET, Some(session)) => match sessions.of(&session).await {
-            Ok(link) => answer::listening(link.listen()),
+            Ok(call) => answer::listening(call.listen()),
             Err(error) => refusal(&error, None),
         },
         (Method::DELETE, Some(session)) => match sessions.close(&session).await {
@@ -58,7 +62,7 @@ fn session(headers: &HeaderMap) -> Result<Option<String>, Ambiguous> {
     }
 }
 
-async fn post(sessions: &Sessions, session: Option<&str>, body: &[u8]) -> Response<Body> {
+async fn post(sessions: &Sessions, owner: Owner, session: Option<&str>, body: &[u8]) -> Response<Body> {
     let frame = match Frame::parse(body) {
         Ok(frame) => frame,
         Err(error) => {
@@ -69,31 +73,31 @@ async fn post(sessions: &Sessions, session: Option<&str>, body: &[u8]) -> Respon
         }
     };
     match (frame.kind(), session) {
-        (Kind::Request { id, method }, None) if method == "initialize" => open(sessions, &frame, id).await,
+        (Kind::Request { id, method }, None) if method == "initialize" => open(sessions, owner, &frame, id).await,
         (Kind::Request { id, .. }, session) => {
-            let (link, abandoned) = match session {
+            let (call, abandoned) = match session {
                 Some(session) => (sessions.of(session).await, Abandoned::Continue),
                 None => (sessions.stateless().await, Abandoned::Cancel),
             };
-            let asked = match link {
-                Ok(link) => match link.request(&frame, id).await {
-                    Ok(pending) => Ok((link, pending)),
+            let asked = match call {
+                Ok(call) => match call.request(&frame, id).await {
+                    Ok(pending) => Ok((call, pending)),
                     Err(error) => Err(error.into()),
                 },
                 Err(error) => Err(error),
             };
             match asked {
-                Ok((link, pending)) => answer::of(link, pending, abandoned).await,
+                Ok((call, pending)) => answer::of(call, pending, abandoned).await,
                 Err(error) => refusal(&error, Some(id)),
             }
         }
         (Kind::Notification { .. } | Kind::Response { .. }, session) => {
-            let link = match session {
+            let call = match session {
                 Some(session) => sessions.of(session).await,
                 None => sessions.stateless().await,
             };
-            let told = match link {
-                Ok(link) => link.tell(&frame).await.map_err(SessionError::from),
+            let told = match call {
+                Ok(call) => call.tell(&frame).await.map_err(SessionError::from),
                 Err(error) => Err(error),
             };
             match told {
@@ -104,14 +108,14 @@ async fn post(sessions: &Sessions, session: Option<&str>, body: &[u8]) -> Respon
     }
 }
 
-async fn open(sessions: &Sessions, frame: &Frame, id: &str) -> Response<Body> {
-    let opened = match sessions.open(frame).await {
+async fn open(sessions: &Sessions, owner: Owner, frame: &Frame, id: &str) -> Response<Body> {
+    let opened = match sessions.open(owner, frame).await {
         Ok(opened) => opened,
         Err(error) => return refusal(&error, Some(id)),
     };
     let mut response = match opened.greeting {
-        Greeting::Ask(link) => match link.request(frame, id).await {
-            Ok(pending) => answer::of(link, pending, Abandoned::Continue).await,
+        Greeting::Ask(call) => match call.request(frame, id).await {
+            Ok(pending) => answer::of(call, pending, Abandoned::Continue).await,
             Err(error) => return refusal(&error.into(), Some(id)),
         },
         Greeting::Known(greeting) => answer::document(StatusCode::OK, greeting.with(&["id"], id)),

@@ -102,11 +102,15 @@ impl Link {
         self.input.is_closed() || self.state().ended
     }
 
+    /// Whether somebody listens to what belongs to no request.
+    pub fn is_heard(&self) -> bool {
+        self.state().is_heard()
+    }
+
     /// Whether nobody waits for anything.
     pub fn idle(&self) -> bool {
         let state = self.state();
-        let listens = state.listener.as_ref().is_some_and(|listener| !listener.is_closed());
-        !listens && state.waiting.values().all(|waiting| waiting.events.is_closed())
+        !state.is_heard() && state.waiting.values().all(|waiting| waiting.events.is_closed())
     }
 
     /// Sends a request, whose `id` is as its caller wrote it.
@@ -213,6 +217,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
+    fn is_heard(&self) -> bool {
+        self.listener.as_ref().is_some_and(|listener| !listener.is_closed())
+    }
+
     /// Number of the request that its caller calls `id`.
     fn number_of(&self, id: &str) -> Option<u64> {
         let mut numbers = self.waiting.iter().filter(|(_, waiting)| waiting.id == id);

@@ -3,7 +3,11 @@
 use crate::frame::{Frame, Kind};
 use crate::link::{Callers, Event, Link, LinkError};
 use crate::process::{Alive, Program, SpawnError};
+use http::HeaderValue;
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -39,8 +43,8 @@ pub enum SessionError {
     /// No such session, or its process has ended. Clients then begin anew (MCP, session management).
     #[error("the session is not known or has ended: initialize again")]
     Unknown,
-    /// All sessions are taken.
-    #[error("{MOST_SESSIONS} sessions are open, which is the most: end one")]
+    /// All sessions are taken, and none of them can give way.
+    #[error("{MOST_SESSIONS} sessions are open, which is the most, and none that could give way is idle: end one")]
     Full,
     /// The server cannot be started.
     #[error(transparent)]
@@ -66,8 +70,21 @@ pub struct Sessions {
 }
 
 struct Session {
-    link: Link,
+    call: Call,
+    owner: Owner,
     used: Instant,
+}
+
+/// Who opened a session, in the sidecar's words. The sidecar itself has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owner(pub Option<HeaderValue>);
+
+/// A use of a process. While a request's is held, its session does not give way.
+#[derive(Clone)]
+pub struct Call {
+    link: Link,
+    /// One for the session itself, if there is one, and one for each request under way.
+    uses: Arc<()>,
 }
 
 #[derive(Default)]
@@ -89,7 +106,7 @@ pub struct Opened {
 /// How `initialize` is answered.
 pub enum Greeting {
     /// By the session's own process.
-    Ask(Link),
+    Ask(Call),
     /// As the shared process answered before.
     Known(Frame),
 }
@@ -106,32 +123,49 @@ impl Sessions {
         }
     }
 
-    /// Opens a session for the client that sent `initialize`.
+    /// Opens a session of `owner` for the client that sent `initialize`. If all are taken, another gives way: see
+    /// [`giving_way`].
     ///
     /// # Errors
     ///
     /// See [`SessionError`].
-    pub async fn open(&self, initialize: &Frame) -> Result<Opened, SessionError> {
-        let (link, greeting) = match self.mode {
-            Mode::PerSession => {
-                self.room().await?;
-                let link = Link::start(&self.program, Callers::One, self.alive.clone())?;
-                (link.clone(), Greeting::Ask(link))
-            }
+    pub async fn open(&self, owner: Owner, initialize: &Frame) -> Result<Opened, SessionError> {
+        let shared = match self.mode {
+            Mode::PerSession => None,
             Mode::Shared => {
-                self.room().await?;
                 let mut shared = self.shared.lock().await;
                 let link = self.running(&mut shared)?;
                 let greeting = greeting(&mut shared, &link, initialize).await?;
-                (link, Greeting::Known(greeting))
+                Some((link, greeting))
             }
         };
+        // Held until the session is in, or more than may be could be opened at once.
+        let mut open = self.open.lock().await;
+        open.retain(|_, session| !session.is_over());
+        let gives_way = if open.len() < MOST_SESSIONS {
+            None
+        } else {
+            Some(giving_way(&open, &owner).ok_or(SessionError::Full)?)
+        };
+        let (call, greeting) = if let Some((link, greeting)) = shared {
+            (Call::of(link), Greeting::Known(greeting))
+        } else {
+            let call = Call::of(Link::start(&self.program, Callers::One, self.alive.clone())?);
+            (call.clone(), Greeting::Ask(call))
+        };
+        if let Some(id) = gives_way {
+            tracing::warn!(
+                "{MOST_SESSIONS} sessions are open: the one that was idle for longest of whoever holds most is ended"
+            );
+            open.remove(&id);
+        }
         let id = Uuid::new_v4().simple().to_string();
         let session = Session {
-            link,
+            call,
+            owner,
             used: Instant::now(),
         };
-        self.open.lock().await.insert(id.clone(), session);
+        open.insert(id.clone(), session);
         Ok(Opened { id, greeting })
     }
 
@@ -140,15 +174,15 @@ impl Sessions {
     /// # Errors
     ///
     /// When there is no such session any more.
-    pub async fn of(&self, id: &str) -> Result<Link, SessionError> {
+    pub async fn of(&self, id: &str) -> Result<Call, SessionError> {
         let mut open = self.open.lock().await;
         let session = open.get_mut(id).ok_or(SessionError::Unknown)?;
-        if session.link.ended() {
+        if session.call.ended() {
             open.remove(id);
             return Err(SessionError::Unknown);
         }
         session.used = Instant::now();
-        Ok(session.link.clone())
+        Ok(session.call.clone())
     }
 
     /// The process for requests that stand alone (the modern era).
@@ -156,8 +190,8 @@ impl Sessions {
     /// # Errors
     ///
     /// See [`SessionError`].
-    pub async fn stateless(&self) -> Result<Link, SessionError> {
-        self.running(&mut *self.shared.lock().await)
+    pub async fn stateless(&self) -> Result<Call, SessionError> {
+        self.running(&mut *self.shared.lock().await).map(Call::of)
     }
 
     /// Ends session `id`.
@@ -176,18 +210,6 @@ impl Sessions {
         *self.shared.lock().await = Shared::default();
     }
 
-    async fn room(&self) -> Result<(), SessionError> {
-        let mut open = self.open.lock().await;
-        open.retain(|_, session| {
-            let unused = session.used.elapsed() > IDLE && session.link.idle();
-            !session.link.ended() && !unused
-        });
-        if open.len() < MOST_SESSIONS {
-            return Ok(());
-        }
-        Err(SessionError::Full)
-    }
-
     /// The shared process, started (again) if need be.
     fn running(&self, shared: &mut Shared) -> Result<Link, SessionError> {
         if let Some(link) = shared.link.as_ref().filter(|link| !link.ended()) {
@@ -203,6 +225,47 @@ impl Sessions {
         shared.link = Some(link.clone());
         Ok(link)
     }
+}
+
+impl Session {
+    /// Whether its process has ended, or nobody has used it for long.
+    fn is_over(&self) -> bool {
+        self.call.ended() || (self.used.elapsed() > IDLE && self.call.idle())
+    }
+}
+
+impl Call {
+    fn of(link: Link) -> Self {
+        let uses = Arc::default();
+        Self { link, uses }
+    }
+}
+
+impl Deref for Call {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+/// The session that makes room for one more of `newcomer` when all are taken; `None` if none can.
+///
+/// It is of whoever holds most, if that is more than the newcomer holds, else of the newcomer: nobody comes to hold fewer
+/// than the newcomer does then. Nothing gives way that has a request under way. A stream that only listens is no request,
+/// but those without one go first; then those that were not used for longest.
+fn giving_way(open: &HashMap<String, Session>, newcomer: &Owner) -> Option<String> {
+    let mut held: HashMap<&Owner, usize> = HashMap::new();
+    for session in open.values() {
+        *held.entry(&session.owner).or_default() += 1;
+    }
+    let holds = |owner: &Owner| held.get(owner).copied().unwrap_or_default();
+    let own = holds(newcomer);
+    open.iter()
+        .filter(|(_, session)| Arc::strong_count(&session.call.uses) == 1)
+        .filter(|(_, session)| session.owner == *newcomer || holds(&session.owner) > own)
+        .min_by_key(|(_, session)| (Reverse(holds(&session.owner)), session.call.is_heard(), session.used))
+        .map(|(id, _)| id.clone())
 }
 
 /// What the shared process answers to `initialize`. It is asked once, on behalf of no client: with the first client's

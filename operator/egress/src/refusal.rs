@@ -57,7 +57,9 @@ pub enum Refusal {
     #[error("the credential of this host cannot be read, so nothing is forwarded: check the Secret and its key")]
     CredentialUnavailable,
     /// As many connections as allowed are open.
-    #[error("too many connections are open: close some, or raise the endpoint's egress limits")]
+    #[error(
+        "too many connections are open for one gateway, whose bound is fixed: close those that are not needed, or give the endpoint a second replica, which brings a second gateway"
+    )]
     TooManyConnections,
     /// More connections a second than allowed.
     #[error("connections are opened too fast: try again in a second")]

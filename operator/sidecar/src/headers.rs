@@ -14,6 +14,9 @@ pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// What a modern request is about, mirrored from its body.
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
+/// Who calls, for the bridge of a stdio server alone: a digest. Nobody but the sidecar says it.
+pub const CALLER: HeaderName = HeaderName::from_static("sallyport-caller");
+
 /// How the headers begin that mirror arguments of a tool call.
 pub const MCP_PARAM_PREFIX: &str = "mcp-param-";
 
@@ -60,7 +63,8 @@ const STOPPED_HERE: [HeaderName; 10] = [
     header::CONTENT_LENGTH,
 ];
 
-const STOPPED_PREFIXES: [&str; 2] = ["proxy-", "x-forwarded-"];
+/// The last is the sidecar's own: see [`CALLER`].
+const STOPPED_PREFIXES: [&str; 3] = ["proxy-", "x-forwarded-", "sallyport-"];
 
 /// Headers of an answer that clients have a use for, beside all that begin with `mcp-`. Every other one stays here: a
 /// hostile server could otherwise set cookies, send clients and their tokens elsewhere (`Location`, `Alt-Svc`), let them log
@@ -157,6 +161,7 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-host", "evil"),
+            ("sallyport-caller", "another's"),
             ("x-real-ip", "1.2.3.4"),
             ("connection", "close, X-Secret-Hop"),
             ("x-secret-hop", "1"),

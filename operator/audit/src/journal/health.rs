@@ -1,6 +1,8 @@
 //! Whether the sinks take records.
 
+use super::SinkUnavailable;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A single write that takes longer than this means that the sink cannot take records.
@@ -10,7 +12,8 @@ const STALL: Duration = Duration::from_secs(1);
 pub struct SinkHealth {
     started: Instant,
     stdout_fails: AtomicBool,
-    collector_fails: AtomicBool,
+    /// Why the collector takes no records.
+    collector: Mutex<Option<Arc<str>>>,
     /// Milliseconds since `started` at which the write under way began, plus one; 0 when none is.
     writing_since: AtomicU64,
 }
@@ -20,7 +23,7 @@ impl SinkHealth {
         Self {
             started: Instant::now(),
             stdout_fails: AtomicBool::new(false),
-            collector_fails: AtomicBool::new(false),
+            collector: Mutex::default(),
             writing_since: AtomicU64::new(0),
         }
     }
@@ -38,15 +41,23 @@ impl SinkHealth {
         !self.stdout_fails.swap(fails, Ordering::Relaxed) && fails
     }
 
-    /// Notes whether the collector fails. Returns whether it began to.
-    pub(crate) fn collector_fails(&self, fails: bool) -> bool {
-        !self.collector_fails.swap(fails, Ordering::Relaxed) && fails
+    /// Notes why the collector takes no records, or that it does. Returns what was noted before.
+    pub(crate) fn collector(&self, problem: Option<Arc<str>>) -> Option<Arc<str>> {
+        let mut noted = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut noted, problem)
     }
 
-    pub(super) fn is_writable(&self) -> bool {
+    pub(super) fn check(&self) -> Result<(), SinkUnavailable> {
+        let collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = &*collector {
+            return Err(SinkUnavailable::Collector(problem.clone()));
+        }
         let since = self.writing_since.load(Ordering::Relaxed);
         let stalled = since != 0 && u128::from(self.now().saturating_sub(since)) > STALL.as_millis();
-        !stalled && !self.stdout_fails.load(Ordering::Relaxed) && !self.collector_fails.load(Ordering::Relaxed)
+        if stalled || self.stdout_fails.load(Ordering::Relaxed) {
+            return Err(SinkUnavailable::Stuck);
+        }
+        Ok(())
     }
 
     fn now(&self) -> u64 {

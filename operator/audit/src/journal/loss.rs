@@ -2,6 +2,7 @@
 
 use crate::verify::Sequence;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Counts records that never came to the writing thread.
 #[derive(Default)]
@@ -18,23 +19,44 @@ impl Unqueued {
     }
 }
 
-/// A part of the chain that a sink was not given.
-#[derive(Default)]
-pub(super) struct Gap(Option<Sequence>);
+/// Records of the chain that the collector has not got and will not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// Where they are: none is outside.
+    pub within: Sequence,
+    /// How many they are.
+    pub count: u64,
+}
 
 impl Gap {
-    /// Adds `seq`, which is after all that was added before.
-    pub fn add(&mut self, seq: u64) {
-        let first = self.0.map_or(seq, |gap| gap.first);
-        self.0 = Some(Sequence { first, last: seq });
+    /// The record `seq` alone.
+    pub const fn of(seq: u64) -> Self {
+        let within = Sequence { first: seq, last: seq };
+        Self { within, count: 1 }
     }
 
-    /// The part, if there is one.
-    pub const fn get(&self) -> Option<Sequence> {
-        self.0
+    fn and(self, other: Self) -> Self {
+        Self {
+            within: Sequence {
+                first: self.within.first.min(other.within.first),
+                last: self.within.last.max(other.within.last),
+            },
+            count: self.count + other.count,
+        }
+    }
+}
+
+/// What the collector lacks and the chain does not say yet.
+#[derive(Default)]
+pub(crate) struct Untold(Mutex<Option<Gap>>);
+
+impl Untold {
+    pub fn add(&self, gap: Gap) {
+        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *untold = Some(untold.map_or(gap, |untold| untold.and(gap)));
     }
 
-    pub fn clear(&mut self) {
-        self.0 = None;
+    pub fn take(&self) -> Option<Gap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -1,8 +1,8 @@
 //! Records that the journal makes itself: where a chain begins and ends, and what it lost.
 
+use super::loss::Gap;
 use crate::chain::ChainId;
 use crate::otlp::Telemetry;
-use crate::verify::Sequence;
 use jiff::Timestamp;
 use sallyport_policy::{AuditFormat, EndpointIdentity};
 use serde_json::{Map, Value, json};
@@ -32,8 +32,8 @@ pub(super) enum Mark {
         /// How many.
         count: u64,
     },
-    /// A part of the chain that the collector was not given.
-    Gap(Sequence),
+    /// Records of the chain that the collector has not got.
+    Gap(Gap),
 }
 
 impl Program {
@@ -93,9 +93,9 @@ impl Mark {
             }
             Self::Gap(gap) => {
                 set("sink", json!("otlp"));
-                set("lost", json!(gap.last - gap.first + 1));
-                set("firstSeq", json!(gap.first));
-                set("lastSeq", json!(gap.last));
+                set("lost", json!(gap.count));
+                set("firstSeq", json!(gap.within.first));
+                set("lastSeq", json!(gap.within.last));
             }
         }
         match format {

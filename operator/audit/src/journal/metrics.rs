@@ -1,6 +1,8 @@
 //! What Prometheus sees of a journal.
 
+use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -11,6 +13,7 @@ pub struct JournalMetrics {
     records: Counter,
     sink_failures: Counter,
     lost: Counter,
+    refused: Family<Vec<(&'static str, String)>, Counter>,
     pub(crate) exported: Counter,
     pub(crate) unexported_spans: Counter,
 }
@@ -31,8 +34,13 @@ impl JournalMetrics {
         );
         registry.register(
             "audit_records_lost",
-            "Audit records that calls went on without, because the endpoint says Drop",
+            "Audit records that a sink was not given, because the endpoint says Drop, or that the collector refused for good",
             self.lost.clone(),
+        );
+        registry.register(
+            "audit_records_refused",
+            "Audit records that the collector refused for good, by the HTTP status of its answer",
+            self.refused.clone(),
         );
         registry.register(
             "audit_records_exported",
@@ -57,6 +65,14 @@ impl JournalMetrics {
 
     pub(super) fn lost(&self, count: u64) {
         self.lost.inc_by(count);
+    }
+
+    /// The collector refused `count` records for good by an answer with `status`.
+    pub(crate) fn refused(&self, count: u64, status: Option<StatusCode>) {
+        self.lost(count);
+        let status = status.map_or_else(|| "none".to_owned(), |status| status.as_str().to_owned());
+        let label = vec![("status", status)];
+        self.refused.get_or_create(&label).inc_by(count);
     }
 
     pub(crate) fn sink_fails(&self) {

@@ -13,11 +13,12 @@ mod tests;
 mod writer;
 
 pub use health::SinkHealth;
+pub(crate) use loss::{Gap, Untold};
 pub use mark::Program;
 pub use metrics::JournalMetrics;
 
 use crate::chain::{Anchor, ChainId};
-use crate::otlp::{self, OtlpError, Telemetry};
+use crate::otlp::{self, Duty, OtlpError, Telemetry};
 use loss::Unqueued;
 use sallyport_policy::{AuditFormat, AuditPolicy, AuditPolicyError, OnSinkFailure};
 use serde_json::{Map, Value};
@@ -32,10 +33,16 @@ use writer::Writer;
 /// How long a request waits for room in the journal before it is refused.
 const ADMISSION_WAIT: Duration = Duration::from_secs(1);
 
-/// The sink cannot take records, so no call is let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the audit sink takes no records")]
-pub struct SinkUnavailable;
+/// Records cannot be taken, so no call is let through.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinkUnavailable {
+    /// Standard output takes none, or as many wait as may.
+    #[error("the audit sink takes no records")]
+    Stuck,
+    /// The collector takes none; why, and what to change.
+    #[error("the audit sink takes no records: {0}")]
+    Collector(Arc<str>),
+}
 
 /// Why a journal cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +148,7 @@ struct Shared {
     on_failure: OnSinkFailure,
     health: Arc<SinkHealth>,
     unqueued: Unqueued,
+    untold: Arc<Untold>,
     anchor: Mutex<Option<Anchor>>,
     metrics: JournalMetrics,
 }
@@ -172,6 +180,7 @@ impl<R: Journaled> Journal<R> {
             on_failure: policy.on_sink_failure,
             health: Arc::new(SinkHealth::new()),
             unqueued: Unqueued::default(),
+            untold: Arc::default(),
             anchor: Mutex::new(None),
             metrics,
         });
@@ -179,8 +188,14 @@ impl<R: Journaled> Journal<R> {
             None => None,
             Some(sink) => {
                 let resource = settings.program.resource(&settings.chain);
-                let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
-                Some(otlp::start(sink, policy.on_sink_failure, resource, health, metrics)?)
+                let duty = Duty {
+                    on_failure: policy.on_sink_failure,
+                    only_sink: !policy.sinks.stdout,
+                    health: shared.health.clone(),
+                    untold: shared.untold.clone(),
+                    metrics: shared.metrics.clone(),
+                };
+                Some(otlp::start(sink, resource, duty)?)
             }
         };
         let (sender, receiver) = mpsc::channel(settings.capacity);
@@ -208,7 +223,7 @@ impl<R: Journaled> Journal<R> {
                 let reserve = self.sender.clone().reserve_owned();
                 let reserved = tokio::time::timeout(ADMISSION_WAIT, reserve).await;
                 let Ok(Ok(permit)) = reserved else {
-                    return Err(SinkUnavailable);
+                    return Err(SinkUnavailable::Stuck);
                 };
                 Some(permit)
             }
@@ -225,10 +240,9 @@ impl<R: Journaled> Journal<R> {
     ///
     /// When they did not.
     pub fn check_sink(&self) -> Result<(), SinkUnavailable> {
-        if self.shared.on_failure == OnSinkFailure::Drop || self.shared.health.is_writable() {
-            Ok(())
-        } else {
-            Err(SinkUnavailable)
+        match self.shared.on_failure {
+            OnSinkFailure::Drop => Ok(()),
+            OnSinkFailure::Block => self.shared.health.check(),
         }
     }
 

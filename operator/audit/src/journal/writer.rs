@@ -31,8 +31,6 @@ pub(super) struct Writer<W, R> {
     receiver: mpsc::Receiver<R>,
     format: AuditFormat,
     chain: Chain,
-    /// What the collector was not given yet.
-    gap: Gap,
     last_word: Option<LastWordFile>,
     shared: Arc<Shared>,
 }
@@ -62,7 +60,6 @@ impl<W: Write, R: Journaled> Writer<W, R> {
             receiver,
             format: settings.policy.format,
             chain: Chain::begin(settings.chain.clone()),
-            gap: Gap::default(),
             last_word: settings.last_word.as_deref().and_then(LastWordFile::open),
             shared,
         }
@@ -85,7 +82,10 @@ impl<W: Write, R: Journaled> Writer<W, R> {
         self.push_losses(&mut batch, program);
         self.push_mark(&mut batch, &Mark::End, program);
         self.flush(&mut batch)?;
-        match self.collector.take().map_or(0, Collector::finish) {
+        let unsent = self.collector.take().map_or(0, Collector::finish);
+        // What was lost since the last mark is told here alone: the chain has ended.
+        let untold = self.shared.untold.take().map_or(0, |gap| gap.count);
+        match unsent.saturating_add(usize::try_from(untold).unwrap_or(usize::MAX)) {
             0 => Ok(()),
             count => Err(UnwrittenRecords::Failed { count }),
         }
@@ -97,10 +97,9 @@ impl<W: Write, R: Journaled> Writer<W, R> {
         if count > 0 {
             self.push_mark(batch, &Mark::Lost { count }, program);
         }
-        if let (Some(gap), Some(collector)) = (self.gap.get(), &self.collector)
-            && collector.has_room()
+        if self.collector.as_ref().is_some_and(Collector::has_room)
+            && let Some(gap) = self.shared.untold.take()
         {
-            self.gap.clear();
             self.push_mark(batch, &Mark::Gap(gap), program);
         }
     }
@@ -146,7 +145,7 @@ impl<W: Write, R: Journaled> Writer<W, R> {
         for item in batch.items.drain(..) {
             if let Some(collector) = &self.collector {
                 let shared = &self.shared;
-                shared.health.watch(|| deliver(collector, item, &mut self.gap, shared));
+                shared.health.watch(|| deliver(collector, item, shared));
             }
         }
         let anchor = self.chain.anchor(Timestamp::now());
@@ -198,7 +197,7 @@ impl<W: Write, R: Journaled> Writer<W, R> {
 }
 
 /// Hands `item` to the collector's thread, and waits for room unless the endpoint says `Drop`.
-fn deliver(collector: &Collector, item: Item, gap: &mut Gap, shared: &Shared) {
+fn deliver(collector: &Collector, item: Item, shared: &Shared) {
     let seq = item.seq;
     let lost = match shared.on_failure {
         OnSinkFailure::Block => collector.sender.blocking_send(item).is_err(),
@@ -208,7 +207,7 @@ fn deliver(collector: &Collector, item: Item, gap: &mut Gap, shared: &Shared) {
         ),
     };
     if lost {
-        gap.add(seq);
+        shared.untold.add(Gap::of(seq));
         shared.metrics.lost(1);
     }
 }

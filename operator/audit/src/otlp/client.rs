@@ -27,6 +27,9 @@ const BOUND: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read at most.
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// Characters of the collector's own words that are passed on.
+const MAX_WORDS: usize = 200;
+
 /// Why the collector has not taken what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -40,10 +43,12 @@ pub enum SendError {
     #[error("the collector did not answer within {BOUND:?}")]
     TimedOut,
     /// It says no.
-    #[error("the collector answered {0}")]
+    #[error("the collector answered {0}: {advice}", advice = advice(*.0))]
     Refused(StatusCode),
-    /// It took a part.
-    #[error("the collector rejected {count} records: {message}")]
+    /// It took the request, but not all records in it.
+    #[error(
+        "the collector answered 200 OK but rejected {count} records ({message:?}): its log says what it demands of them"
+    )]
     Rejected {
         /// How many.
         count: u64,
@@ -53,6 +58,38 @@ pub enum SendError {
     /// Cannot happen: the parts were checked.
     #[error("no request can be made: {0}")]
     Request(#[source] http::Error),
+}
+
+impl SendError {
+    /// Whether the same request may be taken later (OTLP/HTTP, "Retryable Response Codes").
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Exchange(_) | Self::TimedOut | Self::Request(_) => true,
+            Self::Refused(status) => matches!(status.as_u16(), 429 | 502..=504),
+            Self::Rejected { .. } => false,
+        }
+    }
+
+    /// Status of the collector's answer, if there was one.
+    pub const fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Connect(_) | Self::Exchange(_) | Self::TimedOut | Self::Request(_) => None,
+            Self::Refused(status) => Some(*status),
+            Self::Rejected { .. } => Some(StatusCode::OK),
+        }
+    }
+}
+
+/// What to change at the collector.
+fn advice(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        300..=399 | 404 | 405 => "check the path of audit.otlp.endpoint, to which /v1/logs is appended",
+        401 | 403 | 407 => "let it take records from this pod without credentials, which are not sent",
+        413 => "raise the size of a request that it takes",
+        415 => "let it take OTLP over HTTP in JSON",
+        429 | 502..=504 => "it is tried again",
+        _ => "its log says why",
+    }
 }
 
 /// A collector and the connection to it.
@@ -162,7 +199,7 @@ fn rejected(answer: &[u8]) -> Option<SendError> {
     let message = partial.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
     (count > 0).then(|| SendError::Rejected {
         count,
-        message: message.to_owned(),
+        message: message.chars().take(MAX_WORDS).collect(),
     })
 }
 

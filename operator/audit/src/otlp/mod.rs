@@ -11,7 +11,7 @@ mod tests;
 
 pub use telemetry::{Attribute, Attributes, Span, SpanContext, SpanKind, Telemetry};
 
-use crate::journal::{JournalMetrics, SinkHealth};
+use crate::journal::{JournalMetrics, SinkHealth, Untold};
 use client::Client;
 use exporter::Exporter;
 use sallyport_policy::{OnSinkFailure, OtlpSink};
@@ -87,17 +87,29 @@ impl Collector {
     }
 }
 
+/// What the journal expects of the thread that sends, and where it is told.
+pub(crate) struct Duty {
+    /// Whether calls wait for the collector.
+    pub on_failure: OnSinkFailure,
+    /// Whether no other sink has the records.
+    pub only_sink: bool,
+    /// Whether the collector takes records.
+    pub health: Arc<SinkHealth>,
+    /// Records that it will never get.
+    pub untold: Arc<Untold>,
+    /// What Prometheus sees.
+    pub metrics: JournalMetrics,
+}
+
 /// Starts the thread that sends. `resource` says of every line where it is from.
 ///
 /// # Errors
 ///
 /// See [`OtlpError`].
-pub fn start(
+pub(crate) fn start(
     sink: &OtlpSink,
-    on_failure: OnSinkFailure,
     resource: Vec<(&'static str, String)>,
-    health: Arc<SinkHealth>,
-    metrics: JournalMetrics,
+    duty: Duty,
 ) -> Result<Collector, OtlpError> {
     let client = Client::new(sink)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -106,9 +118,7 @@ pub fn start(
         receiver,
         resource,
         traces: sink.traces,
-        on_failure,
-        health,
-        metrics,
+        duty,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,6 +4,7 @@ use super::Leniency;
 use super::report::{ChainReport, Finding, Report, Sequence};
 use crate::chain::{self, BEGINNING, ChainId, Place, PlaceError};
 use crate::{Anchor, canonical};
+use sallyport_policy::arguments::parse_strictly;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,6 +17,9 @@ const MARKS: [(&[u8], usize, &[u8]); 2] = [
 
 /// Members in which log drivers wrap a line.
 const WRAPPERS: [&str; 3] = ["log", "message", "MESSAGE"];
+
+/// How deep a line is nested at most, which is as deep as JSON is read here.
+const MOST_NESTED: u8 = 127;
 
 /// Takes lines one by one; keeps a few hundred bytes of each record.
 pub struct Verifier {
@@ -34,8 +38,8 @@ struct Members {
     latest: Option<(usize, u64)>,
     end: Option<u64>,
     lost: u64,
-    /// Records that this copy lacks, as a later record says.
-    gaps: Vec<Sequence>,
+    /// Records that this copy lacks, as later records say.
+    gaps: Vec<Gap>,
 }
 
 struct Member {
@@ -152,12 +156,20 @@ impl Verifier {
     }
 }
 
+/// Records that a copy lacks.
+#[derive(Clone, Copy)]
+struct Gap {
+    /// None is outside.
+    within: Sequence,
+    count: u64,
+}
+
 /// What a record says about its chain.
 #[derive(Clone, Copy)]
 enum Mark {
     None,
     End,
-    Lost { count: u64, gap: Option<Sequence> },
+    Lost { count: u64, within: Option<Sequence> },
 }
 
 impl Members {
@@ -165,9 +177,9 @@ impl Members {
         match mark {
             Mark::None => {}
             Mark::End => self.end = Some(seq),
-            Mark::Lost { count, gap } => {
-                self.lost += count;
-                self.gaps.extend(gap);
+            Mark::Lost { count, within } => {
+                self.lost = self.lost.saturating_add(count);
+                self.gaps.extend(within.map(|within| Gap { within, count }));
             }
         }
     }
@@ -182,6 +194,7 @@ impl Members {
         let chain = || id.clone();
         let mut expected = 0;
         let mut head = Some(BEGINNING);
+        let mut gaps = self.gaps.clone();
         let mut records = Sequence {
             first: u64::MAX,
             last: 0,
@@ -192,7 +205,7 @@ impl Members {
                     first: expected,
                     last: seq - 1,
                 };
-                let excused = (expected == 0 && leniency.partial) || self.gaps.iter().any(|gap| gap.holds(missing));
+                let excused = (expected == 0 && leniency.partial) || excuse(&mut gaps, missing);
                 if !excused {
                     findings.push(Finding::Missing {
                         chain: chain(),
@@ -238,9 +251,39 @@ impl Members {
     }
 }
 
+/// Takes the records that are `missing` from what `gaps` still account for: from the gap that ends first, so that those
+/// which reach further are left for later records. `false` if they do not account for all.
+fn excuse(gaps: &mut [Gap], missing: Sequence) -> bool {
+    let mut next = missing.first;
+    while next <= missing.last {
+        let begins = gaps
+            .iter()
+            .map(|gap| gap.within.first)
+            .filter(|first| *first > next)
+            .min();
+        let open = gaps.iter_mut().filter(|gap| gap.count > 0 && gap.within.holds(next));
+        let Some(gap) = open.min_by_key(|gap| gap.within.last) else {
+            return false;
+        };
+        let end = gap
+            .within
+            .last
+            .min(missing.last)
+            .min(begins.map_or(u64::MAX, |first| first - 1));
+        // Not over u64::MAX: the whole range would be more than a count can be.
+        let taken = gap.count.min((end - next).saturating_add(1));
+        gap.count -= taken;
+        let Some(after) = next.checked_add(taken) else {
+            return true;
+        };
+        next = after;
+    }
+    true
+}
+
 impl Sequence {
-    const fn holds(self, other: Self) -> bool {
-        self.first <= other.first && other.last <= self.last
+    const fn holds(self, seq: u64) -> bool {
+        self.first <= seq && seq <= self.last
     }
 }
 
@@ -279,22 +322,40 @@ pub fn content(line: &[u8]) -> Content {
 fn read(line: &[u8]) -> Read {
     let start = line.iter().position(|byte| *byte == b'{');
     let json = start.and_then(|start| line.get(start..)).unwrap_or_default();
-    let Ok(object) = serde_json::from_slice::<Map<String, Value>>(json) else {
-        return if looks_like_a_record(line) {
+    let unreadable = || {
+        if looks_like_a_record(line) {
             Read::Damaged
         } else {
             Read::Other
-        };
+        }
     };
+    if let Some(object) = unambiguous(json) {
+        return read_object(object, json).unwrap_or_else(unreadable);
+    }
+    // No object, or one that readers understand differently: the hash is that of one reading alone.
+    let ambiguous = serde_json::from_slice(json).ok();
+    match ambiguous.and_then(|object| read_object(object, json)) {
+        None | Some(Read::Other) => unreadable(),
+        Some(Read::Record { .. } | Read::Edited | Read::Damaged) => Read::Damaged,
+    }
+}
+
+/// What `object`, the content of `json`, is; `None` if it is no record and holds none.
+fn read_object(object: Map<String, Value>, json: &[u8]) -> Option<Read> {
     let exact = canonical::text(&object).as_bytes() == json;
     match chain::check(object.clone()) {
-        Ok(place) => Read::Record { place, object, exact },
-        Err(PlaceError::Edited) => Read::Edited,
-        Err(PlaceError::Unchained) => match wrapped(&object) {
-            Some(line) => read(line.trim_end_matches('\n').as_bytes()),
-            None if looks_like_a_record(line) => Read::Damaged,
-            None => Read::Other,
-        },
+        Ok(place) => Some(Read::Record { place, object, exact }),
+        Err(PlaceError::Edited) => Some(Read::Edited),
+        Err(PlaceError::Unchained) => wrapped(&object).map(|line| read(line.trim_end_matches('\n').as_bytes())),
+    }
+}
+
+/// The object that `json` is for every reader: of two equal keys some believe the first, others the last.
+fn unambiguous(json: &[u8]) -> Option<Map<String, Value>> {
+    let text = std::str::from_utf8(json).ok()?;
+    match parse_strictly(text, MOST_NESTED).ok()? {
+        Value::Object(object) => Some(object),
+        _ => None,
     }
 }
 
@@ -329,13 +390,13 @@ fn mark(object: &Map<String, Value>) -> Mark {
         Some("chain_end") => Mark::End,
         Some("lost") => {
             let number = |key| object.get(key).and_then(Value::as_u64);
-            let gap = match (number("firstSeq"), number("lastSeq")) {
+            let within = match (number("firstSeq"), number("lastSeq")) {
                 (Some(first), Some(last)) => Some(Sequence { first, last }),
                 _ => None,
             };
             Mark::Lost {
                 count: number("lost").unwrap_or_default(),
-                gap,
+                within,
             }
         }
         _ => Mark::None,

@@ -3,7 +3,7 @@
 use pretty_assertions::assert_eq;
 use sallyport_audit::chain::Chain;
 use sallyport_audit::text::hex_digest;
-use sallyport_audit::verify::{Finding, Leniency, Report, Sequence, Verifier, verify};
+use sallyport_audit::verify::{Content, Finding, Leniency, Report, Sequence, Verifier, content, verify};
 use sallyport_audit::{Anchor, ChainId};
 use serde_json::{Map, Value, json};
 
@@ -229,6 +229,41 @@ fn what_a_chain_says_it_kept_from_the_collector_is_not_missing_there() {
     assert!(!check(&lines, &[]).is_whole());
 }
 
+/// A chain of plain records, in which `marks` stand for what the chain says of its gaps.
+fn with_gaps(marks: &[(u64, u64, u64)]) -> Vec<String> {
+    let mut chain = Chain::begin(ChainId::mint("a"));
+    let mut lines: Vec<_> = (0..10).map(|number| chain.append(record(number))).collect();
+    for (first, last, lost) in marks {
+        let mark = json!({"kind": "lost", "sink": "otlp", "lost": lost, "firstSeq": first, "lastSeq": last});
+        lines.push(chain.append(mark.as_object().unwrap().clone()));
+    }
+    lines
+}
+
+#[test]
+fn a_gap_excuses_as_many_records_as_it_says_and_no_others() {
+    // (Gaps that the chain tells of, records that are not there, whether that is excused)
+    for (marks, missing, whole) in [
+        (&[(2, 7, 1)][..], &[4][..], true),
+        (&[(2, 7, 1)], &[4, 6], false),
+        (&[(2, 7, 2)], &[4, 6], true),
+        (&[(2, 7, 2)], &[6, 8], false),
+        // What one gap accounts for is not the other's, whichever was told of first.
+        (&[(2, 8, 2), (3, 3, 1)], &[2, 3, 8], true),
+        (&[(3, 3, 1), (2, 8, 2)], &[2, 3, 8], true),
+        (&[(1, 5, 3), (4, 4, 1)], &[3, 4, 5], true),
+        (&[(2, 8, 2), (3, 3, 1)], &[2, 4, 8], false),
+        (&[(0, u64::MAX, u64::MAX)], &[0, 1, 5], true),
+    ] {
+        let mut lines = with_gaps(marks);
+        for seq in missing.iter().rev() {
+            lines.remove(*seq);
+        }
+        let report = check(&lines, &[]);
+        assert_eq!(report.is_whole(), whole, "{marks:?} {missing:?}: {:?}", report.findings);
+    }
+}
+
 #[test]
 fn a_store_that_writes_lines_anew_is_forgiven_on_request_alone() {
     let (lines, anchors) = chain("a", 6);
@@ -258,6 +293,44 @@ fn a_store_that_writes_lines_anew_is_forgiven_on_request_alone() {
         !verify(edited.as_bytes(), &anchors, collected).is_whole(),
         "but no other content"
     );
+}
+
+#[test]
+fn a_line_with_a_key_twice_is_damaged_however_it_is_written() {
+    let (lines, anchors) = chain("a", 6);
+    let docker = |line: &String| json!({"log": format!("{line}\n"), "stream": "stdout"}).to_string();
+    // Readers that believe the first of two keys would read what was forged; the hash is that of the last.
+    let forge = |line: &String| line.replacen('{', r#"{"outcome":"allowed","#, 1);
+    let forge_within = |line: &String| line.replacen(r#""endpoint":{"#, r#""endpoint":{"name":"other","#, 1);
+    let spaced = |line: &String| line.replace("\":", "\": ");
+    for forged in [
+        forge(&lines[3]),
+        forge_within(&lines[3]),
+        spaced(&forge(&lines[3])),
+        docker(&forge(&lines[3])),
+        docker(&lines[3]).replacen('{', r#"{"log":"{}","#, 1),
+    ] {
+        let last = serde_json::from_str::<Value>(&forged).unwrap();
+        assert!(
+            last.get("log").is_some() || last["outcome"] == "denied",
+            "the control: who believes the last key reads the original"
+        );
+        let mut stored = lines.clone();
+        stored[3] = forged;
+        for collected in [false, true] {
+            let leniency = Leniency {
+                collected,
+                ..Leniency::default()
+            };
+            let findings = verify(stored.join("\n").as_bytes(), &anchors, leniency).findings;
+            assert!(
+                findings.contains(&Finding::Damaged { file: 1, line: 4 }),
+                "{}: {findings:?}",
+                stored[3]
+            );
+        }
+        assert!(matches!(content(stored[3].as_bytes()), Content::Broken));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod checks;
 mod orphans;
+mod sharing;
 mod support;
 
 use http::{Method, StatusCode};

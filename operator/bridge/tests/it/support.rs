@@ -63,12 +63,26 @@ impl Bridge {
     }
 
     pub async fn send(&self, method: Method, session: Option<&str>, body: impl Into<String>) -> Response<Incoming> {
+        self.send_for(None, method, session, body).await
+    }
+
+    /// As the sidecar does it for `caller`.
+    pub async fn send_for(
+        &self,
+        caller: Option<&str>,
+        method: Method,
+        session: Option<&str>,
+        body: impl Into<String>,
+    ) -> Response<Incoming> {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri("/mcp").header("host", "bridge");
         if let Some(session) = session {
             request = request.header("mcp-session-id", session);
+        }
+        if let Some(caller) = caller {
+            request = request.header("sallyport-caller", caller);
         }
         let body = Full::new(Bytes::from(body.into()));
         sender.send_request(request.body(body).unwrap()).await.unwrap()
@@ -93,12 +107,20 @@ impl Bridge {
 
     /// Opens a session.
     pub async fn open(&self) -> String {
-        let response = self.post(None, request(0, "initialize")).await;
-        assert_eq!(response.status(), StatusCode::OK);
+        self.try_open(None).await.unwrap()
+    }
+
+    /// Opens a session for `caller`; the status, if there is none.
+    pub async fn try_open(&self, caller: Option<&str>) -> Result<String, StatusCode> {
+        let initialize = request(0, "initialize").to_string();
+        let response = self.send_for(caller, Method::POST, None, initialize).await;
+        if response.status() != StatusCode::OK {
+            return Err(response.status());
+        }
         let session = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
         let answer = messages(response).await;
         assert_eq!(answer[0]["id"], 0, "{answer:?}");
-        session
+        Ok(session)
     }
 
     pub async fn end(self) {

@@ -105,7 +105,7 @@ async fn a_host_header_for_another_host_never_leaves() {
 }
 
 /// Requests that one parser reads as one and another as two.
-const SMUGGLED: [&str; 4] = [
+pub const SMUGGLED: [&str; 4] = [
     // Both framings.
     "POST http://api.example.com/ HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 42\r\n\
      transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: evil.test\r\n\r\n",

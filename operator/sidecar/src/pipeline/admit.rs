@@ -69,7 +69,8 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     /// What its names are bound to.
     pub owner: Owner,
-    key: LimitKey,
+    /// What its limits are counted by.
+    pub key: LimitKey,
 }
 
 /// What a body says, and which era it is of.

@@ -61,7 +61,7 @@ impl Pipeline {
         } = request;
         let owner = caller.owner;
         entry.forwarded();
-        let response = self.upstream.forward(&head, body).await?;
+        let response = self.upstream.forward(&head, body, Some(caller.key)).await?;
         drop(memory);
         let (mut head, body) = response.into_parts();
         if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {

@@ -78,6 +78,11 @@ impl LimitKey {
         }
     }
 
+    /// A digest that names the caller and tells nothing of it.
+    pub fn digest(self) -> String {
+        sallyport_audit::text::hex_digest(&self.0)
+    }
+
     /// Of an address, before anything else is known.
     pub fn of_address(address: IpAddr) -> Self {
         let mut hash = Sha256::new();

@@ -24,7 +24,7 @@ mod rules;
 pub use answer::{Answer, is_event_stream};
 pub use budget::Budget;
 pub use denial::Denial;
-pub use limit::Places;
+pub use limit::{LimitKey, Places};
 pub use rules::{CurrentRules, Rules};
 
 use crate::audit::{Admission, Entry, Outcome, Record};

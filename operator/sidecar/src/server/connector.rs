@@ -55,6 +55,11 @@ impl Connector {
         Ok(ServerStream::Tcp(stream))
     }
 
+    /// Whether a bridge listens there, in front of a server that reads no headers.
+    pub fn leads_to_bridge(&self) -> bool {
+        matches!(self.0.as_ref(), ServerAddress::Socket(_))
+    }
+
     /// What the server reads as `Host`. Servers behind a socket get the name that they expect of a local client.
     pub fn authority(&self) -> String {
         match self.0.as_ref() {

@@ -295,7 +295,7 @@ async fn send(
     head.method = method;
     head.headers = headers;
     head.uri = Uri::from(path.clone());
-    upstream.forward(&head, body).await
+    upstream.forward(&head, body, None).await
 }
 
 enum Answer {

@@ -1,7 +1,8 @@
 //! Forwarding one request to the server.
 
 use super::{Connector, ServerStream};
-use crate::pipeline::Denial;
+use crate::headers::CALLER;
+use crate::pipeline::{Denial, LimitKey};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -52,12 +53,18 @@ impl Upstream {
     }
 
     /// Sends `body`, byte for byte, under `head`, whose headers must be stripped already. Dropping the future, or the
-    /// answer's body before its end, closes the connection to the server.
+    /// answer's body before its end, closes the connection to the server. A bridge is told of `caller`, so that callers
+    /// share its sessions fairly; a server is not.
     ///
     /// # Errors
     ///
     /// When the server does not answer, in time.
-    pub async fn forward(&self, head: &Parts, body: Bytes) -> Result<Response<Incoming>, Denial> {
+    pub async fn forward(
+        &self,
+        head: &Parts,
+        body: Bytes,
+        caller: Option<LimitKey>,
+    ) -> Result<Response<Incoming>, Denial> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = self.target(&head.uri).map_err(|error| self.failed(&error))?;
@@ -66,6 +73,12 @@ impl Upstream {
         request
             .headers_mut()
             .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if self.connector.leads_to_bridge()
+            && let Some(caller) = caller
+            && let Ok(digest) = HeaderValue::from_str(&caller.digest())
+        {
+            request.headers_mut().insert(CALLER, digest);
+        }
         let response = match tokio::time::timeout(self.head_bound, self.client.request(request)).await {
             Err(_) => return Err(Denial::UpstreamTimedOut),
             Ok(Err(error)) => return Err(self.failed(&error)),

@@ -23,6 +23,7 @@ async fn a_call_reaches_the_server_as_it_was_sent_and_leaves_one_record() {
         ("cookie", "session=cookie-of-the-caller"),
         ("x-forwarded-for", "198.51.100.1"),
         ("forwarded", "for=198.51.100.1"),
+        ("sallyport-caller", "another-caller"),
         ("accept-encoding", "gzip"),
         ("origin", "https://app.example"),
         ("mcp-session-id", "s-1"),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod bridge;
 mod confirmation;
 mod drain;
 mod eras;

@@ -16,7 +16,7 @@ pub use hello::{fragmented, hello, hello_for, record};
 pub use host::{GREETING, Host};
 pub use network::Network;
 pub use sinks::{Gate, Lines};
-pub use tls::{Authority, Pod, Web, http_over, trusting};
+pub use tls::{Authority, Pod, Web, Wire, http_over, tls_over, trusting};
 
 use sallyport_egress::{Gateway, Place, UnwrittenRecords};
 use sallyport_policy::EndpointIdentity;

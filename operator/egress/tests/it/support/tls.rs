@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
@@ -172,6 +173,54 @@ impl Web {
     }
 }
 
+/// A host that remembers the bytes that TLS brought, as they were, and answers each request line that it finds in them.
+#[derive(Clone)]
+pub struct Wire {
+    pub address: SocketAddr,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Wire {
+    /// A host with a certificate of `authority` for `name`.
+    pub async fn start(authority: &Authority, name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wire = Self {
+            address: listener.local_addr().unwrap(),
+            received: Arc::default(),
+        };
+        let acceptor = TlsAcceptor::from(Arc::new(authority.server(name)));
+        let served = wire.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, wire) = (acceptor.clone(), served.clone());
+                tokio::spawn(async move {
+                    let mut stream = acceptor.accept(stream).await?;
+                    let mut buffer = vec![0; 64 * 1024];
+                    loop {
+                        let count = stream.read(&mut buffer).await?;
+                        if count == 0 {
+                            return io::Result::Ok(());
+                        }
+                        wire.received.lock().unwrap().extend_from_slice(&buffer[..count]);
+                        let requests = String::from_utf8_lossy(&buffer[..count])
+                            .matches(" HTTP/1.1\r\n")
+                            .count();
+                        let answers = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".repeat(requests);
+                        stream.write_all(answers.as_bytes()).await?;
+                    }
+                });
+            }
+        });
+        wire
+    }
+
+    /// All that came, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.received.lock().unwrap()).into_owned()
+    }
+}
+
 /// The server's pod: a signer, and the certificates that the server trusts.
 pub struct Pod {
     pub port: u16,
@@ -245,14 +294,18 @@ pub fn trusting(roots: impl IntoIterator<Item = CertificateDer<'static>>) -> Cli
         .with_no_client_auth()
 }
 
+/// TLS with `name` over `stream`.
+pub async fn tls_over(stream: TcpStream, name: &str, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    tokio::time::timeout(Duration::from_secs(10), handshake)
+        .await
+        .expect("a handshake in time")
+}
+
 /// HTTP in TLS with `name` over `stream`.
 pub async fn http_over(stream: TcpStream, name: &str, config: ClientConfig) -> io::Result<SendRequest<Full<Bytes>>> {
-    let stream: TlsStream<TcpStream> = tokio::time::timeout(
-        Duration::from_secs(10),
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), stream),
-    )
-    .await
-    .expect("a handshake in time")?;
+    let stream = tls_over(stream, name, config).await?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
