@@ -78,7 +78,9 @@ pub struct Rates {
     pub tools: Vec<ToolRate>,
     /// `server/discover` of one caller. Generous, because a client that is refused here falls back to the legacy era.
     pub discover: Rate,
-    /// Requests of one client address that failed authentication.
+    /// Credentials of one client address that did not hold, of those whose issuer had to be asked or whose hash is slow; a slow
+    /// hash counts for three. Over it, no such work is done for the address. Whatever takes no work is answered all the same:
+    /// a caller without a credential learns where to get one.
     pub failed_authentication: Rate,
 }
 

@@ -3,7 +3,7 @@
 use super::budget::Held;
 use super::denial::Denial;
 use super::head::Verb;
-use super::limit::{LimitKey, Place};
+use super::limit::{LimitKey, Limited, Place};
 use super::rules::Rules;
 use super::{Peer, Pipeline, bind, body, decide, record};
 use crate::audit::Entry;
@@ -16,11 +16,15 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use hyper::body::Incoming;
+use sallyport_auth::Reason;
 use sallyport_policy::tools::SideEffect;
 use sallyport_policy::{LegacyConfirmation, Principal};
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// Bytes of arguments that any number of calls may have at a time: what they take is small beside what a request takes.
+const SMALL_ARGUMENTS: usize = 4 << 10;
 
 /// What of a request is known for the answer to its refusal.
 #[derive(Default)]
@@ -288,7 +292,11 @@ fn client<'a>(era: Era, call: &Call, session: Option<&'a Session>, headers: &Hea
 }
 
 async fn authenticate(head: &Parts, peer: &Peer, rules: &Rules, entry: &mut Entry) -> Result<Caller, Denial> {
-    match rules.authenticator.authenticate(head, peer.certificate.as_ref()).await {
+    let failures = rules.rates.failures.of(peer.address);
+    let authenticated = rules
+        .authenticator
+        .authenticate(head, peer.certificate.as_ref(), &failures);
+    match authenticated.await {
         Ok(principal) => {
             entry.caller((&principal).into());
             Ok(Caller {
@@ -297,10 +305,13 @@ async fn authenticate(head: &Parts, peer: &Peer, rules: &Rules, entry: &mut Entr
                 principal: Arc::new(principal),
             })
         }
-        Err(rejection) => {
-            rules.rates.failed_authentication(peer.address)?;
-            Err(Denial::Unauthenticated(rejection))
-        }
+        Err(rejection) => Err(match rejection.reason() {
+            Reason::TooManyFailures(seconds) => Denial::Limited(Limited {
+                reason: "rate_of_failed_authentication",
+                retry_after: Duration::from_secs(seconds.into()),
+            }),
+            _ => Denial::Unauthenticated(rejection),
+        }),
     }
 }
 

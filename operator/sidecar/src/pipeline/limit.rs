@@ -1,5 +1,6 @@
 //! How often and how much at a time: token buckets and places.
 
+use super::failures::Failures;
 use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -40,7 +41,8 @@ pub struct RateLimits {
     rates: Rates,
     requests: Buckets<LimitKey>,
     discover: Buckets<LimitKey>,
-    failures: Buckets<LimitKey>,
+    /// What credentials that do not hold may cost.
+    pub failures: Failures,
     /// The rates of named tools in the policy's order, then that of all others.
     tools: Vec<(Option<usize>, ToolBuckets)>,
     seen: AtomicUsize,
@@ -101,7 +103,7 @@ impl RateLimits {
         Self {
             requests: buckets(rates.per_principal),
             discover: buckets(rates.discover),
-            failures: buckets(rates.failed_authentication),
+            failures: Failures::new(rates.failed_authentication),
             tools: named.chain([(None, buckets(rates.per_tool))]).collect(),
             rates: rates.clone(),
             seen: AtomicUsize::new(0),
@@ -149,25 +151,12 @@ impl RateLimits {
         })
     }
 
-    /// Whether requests from this address may still fail authentication.
-    ///
-    /// # Errors
-    ///
-    /// When too many did.
-    pub fn failed_authentication(&self, address: IpAddr) -> Result<(), Limited> {
-        check(
-            &self.failures,
-            &LimitKey::of_address(address),
-            "rate_of_failed_authentication",
-        )
-    }
-
     /// Throws away the buckets that nobody takes from any more.
     fn tidy(&self) {
         if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
             return;
         }
-        for buckets in [&self.requests, &self.discover, &self.failures] {
+        for buckets in [&self.requests, &self.discover] {
             if buckets.len() > MANY_BUCKETS {
                 buckets.retain_recent();
             }

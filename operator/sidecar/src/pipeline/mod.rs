@@ -14,6 +14,7 @@ mod budget;
 mod cors;
 mod decide;
 mod denial;
+mod failures;
 mod forward;
 mod head;
 mod inspect;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod authentication;
 mod confirmation;
 mod drain;
 mod eras;
