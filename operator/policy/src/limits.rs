@@ -78,7 +78,8 @@ pub struct Rates {
     pub per_tool: Rate,
     /// Calls of the tools that it names, by one caller, each tool in a bucket of its own. The first that names a tool counts.
     pub tools: Vec<ToolRate>,
-    /// `server/discover` of one caller. Generous, because a client that is refused here falls back to the legacy era.
+    /// `server/discover` of one caller. Generous, because a client that is refused here falls back to the legacy era; for the
+    /// same reason it waits for its turn, and for its place among the requests under way, ten seconds each.
     pub discover: Rate,
     /// Credentials of one client address that did not hold, of those whose issuer had to be asked or whose hash is slow; a slow
     /// hash counts for three. Over it, no such work is done for the address. Whatever takes no work is answered all the same:

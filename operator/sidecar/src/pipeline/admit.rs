@@ -167,7 +167,10 @@ impl Pipeline {
             rules.rates.tool(caller.key, tool)?;
         }
         let endless = verb == Verb::Get || call.as_ref().is_some_and(|call| call.method == "subscriptions/listen");
-        let place = self.places.take(caller.key, endless, limits)?;
+        let place = match &call {
+            Some(call) if call.method == "server/discover" => self.places.discover(caller.key, limits).await?,
+            _ => self.places.take(caller.key, endless, limits)?,
+        };
         // Needs: the call as it will be forwarded, and what the client brings along.
         let mut elicitation = None;
         if let (Some(tool), Some(call)) = (&tool, &call)

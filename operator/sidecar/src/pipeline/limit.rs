@@ -12,13 +12,18 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Buckets after which those that are full again are thrown away, and how many requests go by between two such looks.
 const MANY_BUCKETS: usize = 4096;
 const LOOK_EVERY: usize = 1024;
 
-/// How long a `server/discover` waits for its turn. A client that is refused one falls back to the legacy era.
+/// How long a `server/discover` waits for its turn, and how long for a place. A client that is refused one falls back to the
+/// legacy era.
 const DISCOVER_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause between two looks for a place. To wake all who wait whenever a place is given back would be more work.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a bucket belongs to: a caller, or an address where callers are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,6 +224,21 @@ impl Places {
             endless,
         })
     }
+
+    /// Waits for a place for a `server/discover` of the caller.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time.
+    pub async fn discover(&self, key: LimitKey, limits: &Limits) -> Result<Place, Limited> {
+        let end = Instant::now() + DISCOVER_WAIT;
+        loop {
+            match self.take(key, false, limits) {
+                Err(_) if Instant::now() < end => tokio::time::sleep(LOOK_AGAIN).await,
+                taken => return taken,
+            }
+        }
+    }
 }
 
 impl Drop for Place {
@@ -327,6 +347,26 @@ mod tests {
         drop((second, stream));
         assert!(places.0.lock().unwrap().by_caller.is_empty());
         assert_eq!(places.0.lock().unwrap().all, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn discovery_waits_for_a_place_and_not_for_ever() {
+        let places = Places::default();
+        let limits = Limits {
+            concurrent_requests_per_principal: 1,
+            ..Limits::default()
+        };
+        let taken = places.take(key(1), false, &limits).unwrap_or_else(|_| panic!());
+        let waited = Instant::now();
+        let refused = places.discover(key(1), &limits).await.err().unwrap();
+        assert_eq!(refused.reason, "concurrency_of_caller");
+        assert!(waited.elapsed() >= DISCOVER_WAIT);
+        let giving_back = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            drop(taken);
+        };
+        let (found, ()) = tokio::join!(places.discover(key(1), &limits), giving_back);
+        assert!(found.is_ok());
     }
 
     #[test]
