@@ -224,7 +224,7 @@ impl Sidecar {
                 tools: tools.clone(),
                 policy: in_force.clone(),
                 tls: tls.clone(),
-                enforcement,
+                enforcement: enforcement.clone(),
                 metrics: self.metrics.clone(),
             },
         ));
@@ -240,6 +240,7 @@ impl Sidecar {
             upstream: self.upstream,
             tools,
             seal: self.seal,
+            enforcement,
             confirmations: self.confirmations,
             journal: self.journal,
             drain: self.drain.clone(),

@@ -60,6 +60,9 @@ impl Pipeline {
             memory,
         } = request;
         let owner = caller.owner;
+        // Needs: nothing of the request. Connections that are kept open, and callers that know the pod's address, do not ask
+        // whether it is ready.
+        self.enforcement.permits_call().await?;
         entry.forwarded();
         let response = self.upstream.forward(&head, body).await?;
         drop(memory);

@@ -30,6 +30,7 @@ pub use rules::{CurrentRules, Rules};
 
 use crate::audit::{Admission, Entry, Outcome, Record};
 use crate::confirm::Confirmations;
+use crate::guard::EnforcementWatch;
 use crate::metrics::Metrics;
 use crate::seal::Seal;
 use crate::server::{ServerTools, Upstream};
@@ -57,6 +58,8 @@ pub struct Pipeline {
     /// What the server offers.
     pub tools: ServerTools,
     /// Seals what callers bring back.
+    /// Whether the pod is refused what it must be.
+    pub enforcement: EnforcementWatch,
     pub seal: Arc<Seal>,
     /// Asks persons.
     pub confirmations: Arc<Confirmations>,

@@ -88,6 +88,15 @@ pub fn place() -> Place {
     }
 }
 
+/// The program itself, in a pod whose API server is refused.
+pub fn program() -> tokio::process::Command {
+    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sallyport-sidecar"));
+    program
+        .env("KUBERNETES_SERVICE_HOST", REFUSING.ip().to_string())
+        .env("KUBERNETES_SERVICE_PORT", REFUSING.port().to_string());
+    program
+}
+
 /// A sidecar that runs.
 pub struct Running {
     pub traffic: SocketAddr,
