@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// Records that may wait for the sink beside those of the requests under way.
 const BACKLOG: usize = 256;
@@ -247,6 +248,7 @@ impl Sidecar {
             metrics: self.metrics.clone(),
             places: Places::default(),
             budget: Budget::default(),
+            readings: Semaphore::new(1),
         });
         let signer = self
             .signer

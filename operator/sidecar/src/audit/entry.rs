@@ -1,6 +1,6 @@
 //! The record of a request under way.
 
-use super::{Asked, ClosedBy, Outcome, Record, Target};
+use super::{Asked, CallArguments, ClosedBy, Outcome, Record, Target};
 use crate::metrics::{MethodClass, Metrics};
 use sallyport_audit::journal::{Journal, SinkUnavailable, Slot};
 use sallyport_audit::otlp::SpanContext;
@@ -115,6 +115,16 @@ impl Entry {
     /// Notes the called tool's pin.
     pub fn pin(&mut self, pin: Pin) {
         self.record.pin = Some(pin);
+    }
+
+    /// Notes the arguments of the call that is made, where those that were sent held a confirmation's token too.
+    pub fn arguments(&mut self, arguments: Option<CallArguments>) {
+        self.record.asked.arguments = arguments;
+    }
+
+    /// Notes the generation of the policy that decides from now on.
+    pub fn policy_generation(&mut self, generation: i64) {
+        self.record.policy_generation = generation;
     }
 
     /// Notes that the request is now handed to the server.

@@ -154,11 +154,8 @@ impl Pipeline {
         let side_effect = match &call {
             None => None,
             Some(call) => {
-                let catalog = self.tools.catalog();
-                let permitted = decide::decide(rules, &catalog, &caller.principal, call, now(), entry)?;
-                // Needs: the tool's definition, as far as one was seen, and a caller who may know of it.
-                mirror::check_arguments(&head.headers, era, permitted.mirrored, &permitted.arguments)?;
-                permitted.side_effect
+                self.permit(call, &caller.principal, &head.headers, era, rules, entry)
+                    .await?
             }
         };
         let tool = side_effect.and(call.as_ref()).and_then(|call| call.name.clone());
@@ -206,6 +203,55 @@ impl Pipeline {
             Some(elicitation) => Admitted::Elicit(forwarding, elicitation),
             None => Admitted::Forward(forwarding),
         })
+    }
+
+    /// Whether a request that was admitted once would be admitted now.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(super) async fn admit_again(
+        &self,
+        request: &Forwarding,
+        rules: &Rules,
+        entry: &mut Entry,
+    ) -> Result<(), Denial> {
+        let principal = &request.caller.principal;
+        entry.policy_generation(rules.policy.generation);
+        rules
+            .authenticator
+            .recheck(principal)
+            .map_err(Denial::Unauthenticated)?;
+        if let Some(call) = &request.call {
+            self.permit(call, principal, &request.head.headers, request.era, rules, entry)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `principal` may make `call` by the rules, and with the tool as it is known now; of a tool call, what the tool
+    /// may do.
+    async fn permit(
+        &self,
+        call: &Call,
+        principal: &Principal,
+        headers: &HeaderMap,
+        era: Era,
+        rules: &Rules,
+        entry: &mut Entry,
+    ) -> Result<Option<SideEffect>, Denial> {
+        let length = call.arguments.as_ref().map_or(0, |arguments| arguments.get().len());
+        let _turn = if length > SMALL_ARGUMENTS {
+            // Never closed.
+            self.readings.acquire().await.ok()
+        } else {
+            None
+        };
+        let catalog = self.tools.catalog();
+        let permitted = decide::decide(rules, &catalog, principal, call, now(), entry)?;
+        // Needs: the tool's definition, as far as one was seen, and a caller who may know of it.
+        mirror::check_arguments(headers, era, permitted.mirrored, &permitted.arguments)?;
+        Ok(permitted.side_effect)
     }
 
     /// Replaces the names that the caller holds by the server's.

@@ -48,6 +48,7 @@ use sallyport_auth::PeerCertificate;
 use sallyport_core::drain::Drain;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Everything that a request needs. One per sidecar.
 pub struct Pipeline {
@@ -73,6 +74,8 @@ pub struct Pipeline {
     pub places: Places,
     /// Bytes under way.
     pub budget: Budget,
+    /// Calls with large arguments that are decided on at a time, which is one: it takes many times what it has in the text.
+    pub readings: Semaphore,
 }
 
 /// Who is at the other end of a connection.
@@ -134,7 +137,7 @@ impl Pipeline {
         let mut told = Told::default();
         match self.admit(verb, head, body, peer, rules, &mut entry, &mut told).await {
             Ok(Admitted::Forward(request)) => self.forward(*request, rules, entry).await,
-            Ok(Admitted::Elicit(request, elicitation)) => self.elicit(*request, elicitation, rules.clone(), entry),
+            Ok(Admitted::Elicit(request, elicitation)) => self.elicit(*request, elicitation, entry),
             Ok(Admitted::Ask(body)) => {
                 entry.confirmation(Confirmation::Requested);
                 answered_here(json(body.into()), entry, Outcome::ConfirmationRequired)

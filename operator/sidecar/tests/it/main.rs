@@ -11,6 +11,7 @@ mod drain;
 mod eras;
 mod forwarding;
 mod guard;
+mod late;
 mod limits;
 mod lists;
 mod ports;

@@ -112,7 +112,10 @@ impl Running {
     }
 
     pub async fn start_at(policy: PolicyFile, place: Place, sink: impl Write + Send + 'static) -> Self {
-        let sidecar = Sidecar::bind(policy, place, sink).await.unwrap();
+        Self::serve(Sidecar::bind(policy, place, sink).await.unwrap())
+    }
+
+    pub fn serve(sidecar: Sidecar) -> Self {
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
         let admin = on_loopback(sidecar.admin_address());
