@@ -133,7 +133,7 @@ impl Pipeline {
             read,
             session,
             mut received,
-        } = self.open(read, &caller, rules, &mut head.headers)?;
+        } = self.open(read, &caller, rules, &mut head.headers, entry)?;
         let Read { body, message, era } = read;
         if let (Some(Message::Response(reply)), true) = (&message, rules.binds()) {
             let result = reply.result.as_deref().map(RawValue::get);
@@ -255,7 +255,14 @@ impl Pipeline {
     }
 
     /// Replaces the names that the caller holds by the server's.
-    fn open(&self, read: Read, caller: &Caller, rules: &Rules, headers: &mut HeaderMap) -> Result<Opened, Denial> {
+    fn open(
+        &self,
+        read: Read,
+        caller: &Caller,
+        rules: &Rules,
+        headers: &mut HeaderMap,
+        entry: &mut Entry,
+    ) -> Result<Opened, Denial> {
         if !rules.binds() {
             return Ok(Opened {
                 read,
@@ -296,6 +303,10 @@ impl Pipeline {
         } else {
             // What is decided on is what is forwarded.
             let message = message::parse(&received.body, depth(rules))?;
+            // And what is recorded: a token of ours among the arguments was for us.
+            if let Message::Call(call) = &message {
+                entry.arguments(record::arguments(call, rules.policy.audit.arguments));
+            }
             Read {
                 message: Some(message),
                 ..read
