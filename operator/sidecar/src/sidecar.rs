@@ -240,8 +240,8 @@ impl Sidecar {
             rules: in_force.rules(),
             upstream: self.upstream,
             tools,
-            seal: self.seal,
             enforcement,
+            seal: self.seal,
             confirmations: self.confirmations,
             journal: self.journal,
             drain: self.drain.clone(),
@@ -325,19 +325,22 @@ async fn serve_traffic(
     address: IpAddr,
     drain: Drain,
 ) {
-    let Some(tls) = tls else {
-        let peer = Peer {
-            address,
-            certificate: None,
-        };
-        return listener::serve_http(stream, address, handler(pipeline, peer), drain).await;
+    let answer = |certificate| handler(pipeline.clone(), Peer { address, certificate });
+    let unread = match tls {
+        None => listener::serve_http_telling(stream, address, answer(None), drain).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok((stream, certificate)) => {
+                listener::serve_http_telling(stream, address, answer(certificate), drain).await
+            }
+            Err(error) => {
+                tracing::debug!(%error, %address, "no TLS connection came to be");
+                None
+            }
+        },
     };
-    match tls.accept(stream).await {
-        Ok((stream, certificate)) => {
-            let peer = Peer { address, certificate };
-            listener::serve_http(stream, address, handler(pipeline, peer), drain).await;
-        }
-        Err(error) => tracing::debug!(%error, %address, "no TLS connection came to be"),
+    // It was the connection's last request: there is one such record of a connection at most.
+    if let Some(status) = unread {
+        pipeline.unread(status, address).await;
     }
 }
 

@@ -12,6 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What OpenTelemetry calls a method that is none.
+const UNREADABLE_METHOD: &str = "_OTHER";
+
 /// Room for the records of one request: nothing begins that could not be recorded to its end.
 pub struct Admission {
     opening: Slot<Record>,
@@ -68,6 +71,23 @@ impl Entry {
         );
         note_session(&mut record, &head.headers);
         record.link = traceparent(&head.headers);
+        Self::of(record, admission, drain, metrics)
+    }
+
+    /// Opens the record of a request whose head cannot be read.
+    pub fn without_head(
+        admission: Admission,
+        endpoint: Arc<EndpointIdentity>,
+        policy_generation: i64,
+        client_ip: IpAddr,
+        drain: Drain,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let record = Record::open(endpoint, policy_generation, client_ip, UNREADABLE_METHOD, "");
+        Self::of(record, admission, drain, metrics)
+    }
+
+    fn of(record: Record, admission: Admission, drain: Drain, metrics: Arc<Metrics>) -> Self {
         metrics.active_requests.inc();
         Self {
             record,
@@ -97,6 +117,16 @@ impl Entry {
         self.record.asked(asked);
     }
 
+    /// Notes the arguments of the call that is made, where those that were sent held a confirmation's token too.
+    pub fn arguments(&mut self, arguments: Option<CallArguments>) {
+        self.record.asked.arguments = arguments;
+    }
+
+    /// Notes the generation of the policy that decides from now on.
+    pub fn policy_generation(&mut self, generation: i64) {
+        self.record.policy_generation = generation;
+    }
+
     /// Notes the rule that decided.
     pub fn rule(&mut self, rule: impl Into<String>) {
         self.record.rule = Some(rule.into());
@@ -115,16 +145,6 @@ impl Entry {
     /// Notes the called tool's pin.
     pub fn pin(&mut self, pin: Pin) {
         self.record.pin = Some(pin);
-    }
-
-    /// Notes the arguments of the call that is made, where those that were sent held a confirmation's token too.
-    pub fn arguments(&mut self, arguments: Option<CallArguments>) {
-        self.record.asked.arguments = arguments;
-    }
-
-    /// Notes the generation of the policy that decides from now on.
-    pub fn policy_generation(&mut self, generation: i64) {
-        self.record.policy_generation = generation;
     }
 
     /// Notes that the request is now handed to the server.

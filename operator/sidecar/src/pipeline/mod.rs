@@ -38,7 +38,7 @@ use admit::{Admitted, Told};
 use head::Purpose;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -58,9 +58,9 @@ pub struct Pipeline {
     pub upstream: Upstream,
     /// What the server offers.
     pub tools: ServerTools,
-    /// Seals what callers bring back.
     /// Whether the pod is refused what it must be.
     pub enforcement: EnforcementWatch,
+    /// Seals what callers bring back.
     pub seal: Arc<Seal>,
     /// Asks persons.
     pub confirmations: Arc<Confirmations>,
@@ -113,6 +113,24 @@ impl Pipeline {
         response
     }
 
+    /// Leaves a record of a request from `address` whose head could not be read, and which was answered with `status`.
+    pub async fn unread(&self, status: StatusCode, address: IpAddr) {
+        let Ok(admission) = Admission::take(&self.journal).await else {
+            self.metrics.audit_unrecorded_refusals.inc();
+            return;
+        };
+        let rules = self.rules.borrow().clone();
+        let entry = Entry::without_head(
+            admission,
+            rules.endpoint.clone(),
+            rules.policy.generation,
+            address,
+            self.drain.clone(),
+            self.metrics.clone(),
+        );
+        entry.refused(status, Outcome::Malformed, "unreadable_head", 0);
+    }
+
     async fn answer(
         self: &Arc<Self>,
         head: Parts,
@@ -144,7 +162,7 @@ impl Pipeline {
             }
             Ok(Admitted::Taken) => {
                 let mut accepted = Response::new(Answer::whole(Full::default()));
-                *accepted.status_mut() = http::StatusCode::ACCEPTED;
+                *accepted.status_mut() = StatusCode::ACCEPTED;
                 answered_here(accepted, entry, Outcome::Allowed)
             }
             Err(denial) => refused(&denial, &told, entry),
