@@ -4,6 +4,7 @@
 //! and the place in a URL or a header. A secret that has none of the three stays: only digests keep everything back.
 
 use regex::{Captures, Regex};
+use sallyport_policy::arguments::parse_strictly;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,6 +14,9 @@ mod tests;
 
 /// What stands in a secret's place.
 pub const REDACTED: &str = "[redacted]";
+
+/// Deepest nesting of arguments that is read: what a message can have.
+const DEPTH: u8 = 128;
 
 /// Credentials that are known by their shape.
 const SHAPES: [&str; 15] = [
@@ -146,9 +150,12 @@ pub fn own_credentials(raw: &str) -> Redaction {
     }
 }
 
-/// The JSON object `raw` without what looks like a secret; none if it cannot be read.
+/// The JSON object `raw` without what looks like a secret; none if it cannot be read, or has so many values that reading them
+/// would take too much memory.
 pub fn object(raw: &str) -> Option<Redaction> {
-    let mut members: Map<String, Value> = serde_json::from_str(raw).ok()?;
+    let Ok(Value::Object(mut members)) = parse_strictly(raw, DEPTH) else {
+        return None;
+    };
     let mut count = 0;
     walk_object(&mut members, None, &mut count);
     let text = serde_json::to_string(&members).ok()?;

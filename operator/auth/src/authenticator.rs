@@ -1,5 +1,6 @@
 //! From the head of a request to its principal.
 
+use crate::attempts::Attempts;
 use crate::challenge::Challenges;
 use crate::clock::Now;
 use crate::keys::{KeyRing, NoRandomness, PREFIX};
@@ -8,7 +9,7 @@ use crate::token::{Tokens, TokensError};
 use crate::{PeerCertificate, Reason, Rejection, Secret, certificate, presented};
 use bytes::Bytes;
 use http::request::Parts;
-use sallyport_policy::{Authentication, Principal};
+use sallyport_policy::{Authentication, Principal, PrincipalKind};
 use std::path::PathBuf;
 
 /// Why an endpoint's callers cannot be told apart as its policy says.
@@ -73,7 +74,8 @@ impl Authenticator {
         })
     }
 
-    /// Who sent the request with this head over a connection with this client certificate.
+    /// Who sent the request with this head over a connection with this client certificate. `attempts` are those of the
+    /// sender, as far as senders can be told apart by anything but their credentials.
     ///
     /// An `Authorization` header decides alone; without one, the certificate does; without both, the caller is anonymous. A
     /// credential that does not hold is never passed over. Only where the endpoint knows no credentials at all is a header
@@ -82,13 +84,23 @@ impl Authenticator {
     /// # Errors
     ///
     /// When the request is not to be let in.
-    pub async fn authenticate(&self, head: &Parts, peer: Option<&PeerCertificate>) -> Result<Principal, Rejection> {
-        self.identify(head, peer)
+    pub async fn authenticate(
+        &self,
+        head: &Parts,
+        peer: Option<&PeerCertificate>,
+        attempts: &dyn Attempts,
+    ) -> Result<Principal, Rejection> {
+        self.identify(head, peer, attempts)
             .await
             .map_err(|reason| self.challenges.reject(reason))
     }
 
-    async fn identify(&self, head: &Parts, peer: Option<&PeerCertificate>) -> Result<Principal, Reason> {
+    async fn identify(
+        &self,
+        head: &Parts,
+        peer: Option<&PeerCertificate>,
+        attempts: &dyn Attempts,
+    ) -> Result<Principal, Reason> {
         let now = Now::read();
         let bearer = presented::bearer(head);
         if self.ignores_credentials() && !matches!(bearer, Err(Reason::CredentialInQuery)) {
@@ -96,7 +108,7 @@ impl Authenticator {
         }
         let peer = peer.filter(|_| self.certificates);
         match (bearer?, peer) {
-            (Some(credential), peer) => self.identify_bearer(&credential, now, peer).await,
+            (Some(credential), peer) => self.identify_bearer(&credential, now, peer, attempts).await,
             (None, Some(peer)) => certificate::principal(peer, now),
             (None, None) if self.anonymous => Ok(Principal::anonymous()),
             (None, None) => Err(Reason::NoCredential),
@@ -112,16 +124,45 @@ impl Authenticator {
         credential: &Secret,
         now: Now,
         peer: Option<&PeerCertificate>,
+        attempts: &dyn Attempts,
     ) -> Result<Principal, Reason> {
         // A certificate that would not do alone proves no possession either.
         let peer = peer.filter(|peer| peer.is_trusted());
         if credential.expose().starts_with(PREFIX) {
             // Never shown to an issuer, whether or not keys are taken here.
             let keys = self.keys.as_ref().ok_or(Reason::UnsupportedCredential)?;
-            return keys.authenticate(credential, now).await;
+            return keys.authenticate(credential, now, attempts).await;
         }
         let tokens = self.tokens.as_ref().ok_or(Reason::UnsupportedCredential)?;
-        tokens.authenticate(credential, now, peer).await
+        tokens.authenticate(credential, now, peer, attempts).await
+    }
+
+    /// Whether what let `principal` in still holds, as far as that can be told without the credential: it is in its time, and
+    /// its key or issuer is still taken. For what happens long after a request was let in.
+    ///
+    /// # Errors
+    ///
+    /// When the principal would not be let in any more.
+    pub fn recheck(&self, principal: &Principal) -> Result<(), Rejection> {
+        let now = Now::read();
+        let holds = match principal.kind {
+            PrincipalKind::Anonymous if self.anonymous => Ok(()),
+            PrincipalKind::Anonymous => Err(Reason::NoCredential),
+            PrincipalKind::ApiKey => match &self.keys {
+                Some(keys) => keys.recheck(principal, now),
+                None => Err(Reason::UnsupportedCredential),
+            },
+            PrincipalKind::Jwt | PrincipalKind::Opaque => match &self.tokens {
+                Some(tokens) => tokens.recheck(principal, now),
+                None => Err(Reason::UnsupportedCredential),
+            },
+            PrincipalKind::Certificate if !self.certificates => Err(Reason::UnsupportedCredential),
+            PrincipalKind::Certificate => match principal.expires {
+                Some(end) if now.0 > end => Err(Reason::UnusableCertificate),
+                _ => Ok(()),
+            },
+        };
+        holds.map_err(|reason| self.challenges.reject(reason))
     }
 
     /// The refusal of a request whose principal lacks some of `scopes`, all that the request needs (RFC 6750 section 3.1).

@@ -18,7 +18,7 @@ impl Challenges {
     /// The rejection for `reason`.
     pub fn reject(&self, reason: Reason) -> Rejection {
         let error = match reason {
-            Reason::Unavailable => return Rejection::new(reason, None),
+            Reason::Unavailable | Reason::TooManyFailures(_) => return Rejection::new(reason, None),
             Reason::NoCredential | Reason::UnsupportedScheme => None,
             Reason::CredentialInQuery | Reason::MalformedAuthorization => Some("invalid_request"),
             _ => Some("invalid_token"),

@@ -3,6 +3,7 @@
 //! [`Authenticator`] turns the head of a request into a [`Principal`] or a [`Rejection`]. It reads the files that its policy
 //! names, follows them, and asks the issuers that its policy names, and nobody else.
 
+mod attempts;
 mod authenticator;
 mod certificate;
 mod challenge;
@@ -16,6 +17,7 @@ mod rejection;
 mod secret;
 mod token;
 
+pub use attempts::{Attempts, TooManyFailures, Work};
 pub use authenticator::{Authenticator, StartError};
 pub use fetch::{AuthoritiesError, ProxyError, UrlError};
 pub use metadata::ResourceError;

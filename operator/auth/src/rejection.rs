@@ -1,5 +1,6 @@
 //! Why a request is not let in, and what its sender is told.
 
+use crate::TooManyFailures;
 use http::{HeaderValue, StatusCode};
 use std::fmt;
 
@@ -50,6 +51,14 @@ pub enum Reason {
     InsufficientAuthentication,
     /// The credential cannot be verified now: its issuer does not answer, or too many are being verified.
     Unavailable,
+    /// The credential is not verified: too many of the same sender did not hold. Seconds until it may try again.
+    TooManyFailures(u32),
+}
+
+impl From<TooManyFailures> for Reason {
+    fn from(TooManyFailures(seconds): TooManyFailures) -> Self {
+        Self::TooManyFailures(seconds)
+    }
 }
 
 impl Reason {
@@ -78,15 +87,17 @@ impl Reason {
             Self::InsufficientScope => "insufficient scope",
             Self::InsufficientAuthentication => "insufficient user authentication",
             Self::Unavailable => "credential cannot be verified now",
+            Self::TooManyFailures(_) => "too many failed credentials of one sender",
         }
     }
 
-    /// The status of the answer (RFC 6750 section 3.1, RFC 9470 section 3).
+    /// The status of the answer (RFC 6750 section 3.1, RFC 9470 section 3, RFC 6585 section 4).
     pub const fn status(self) -> StatusCode {
         match self {
             Self::CredentialInQuery | Self::MalformedAuthorization => StatusCode::BAD_REQUEST,
             Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -115,7 +126,7 @@ impl Rejection {
         self.reason
     }
 
-    /// Status of the answer: 400, 401, 403 or 503.
+    /// Status of the answer: 400, 401, 403, 429 or 503.
     pub const fn status(&self) -> StatusCode {
         self.reason.status()
     }
@@ -126,8 +137,12 @@ impl Rejection {
     }
 
     /// Seconds of the answer's `Retry-After`, if it has one.
-    pub fn retry_after(&self) -> Option<u32> {
-        (self.reason == Reason::Unavailable).then_some(5)
+    pub const fn retry_after(&self) -> Option<u32> {
+        match self.reason {
+            Reason::Unavailable => Some(5),
+            Reason::TooManyFailures(seconds) => Some(seconds),
+            _ => None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::drain::{Drain, DrainControl, Phase};
 use http::header::{self, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -199,7 +199,20 @@ async fn idle_end(drain: &mut Drain) {
 
 /// Serves HTTP/1.1 on one connection: `handler` answers its requests, one after the other; once the drain begins, the
 /// one under way is the last.
-pub async fn serve_http<S, H, F, B>(stream: S, peer: IpAddr, handler: H, mut drain: Drain)
+pub async fn serve_http<S, H, F, B>(stream: S, peer: IpAddr, handler: H, drain: Drain)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Fn(Request<Incoming>, IpAddr) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    serve_http_telling(stream, peer, handler, drain).await;
+}
+
+/// The same, and what ended the connection if it was a request whose head no handler saw, since it is none of HTTP/1.1's or
+/// has too many headers or bytes: the status that it was answered with.
+pub async fn serve_http_telling<S, H, F, B>(stream: S, peer: IpAddr, handler: H, mut drain: Drain) -> Option<StatusCode>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Fn(Request<Incoming>, IpAddr) -> F,
@@ -235,7 +248,12 @@ where
             serving.await
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, %peer, "a connection ended with an error");
-    }
+    let error = result.err()?;
+    tracing::debug!(%error, %peer, "a connection ended with an error");
+    // As hyper answers them.
+    error.is_parse().then_some(if error.is_parse_too_large() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    })
 }

@@ -50,7 +50,7 @@ impl KubernetesApi {
 /// What happens while a forbidden destination is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EnforcementMode {
-    /// The guard does not let the server start; the sidecar of a running one is not ready.
+    /// The guard does not let the server start; the sidecar of a running one is not ready and forwards nothing.
     Required,
     /// It is reported.
     Warn,

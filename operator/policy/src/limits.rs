@@ -52,7 +52,9 @@ impl Limits {
     pub const REQUEST_BYTES: u64 = (64 + 96) << 10;
 
     /// Most bytes that a sidecar takes beside its requests: its program, keys, the server's tools, and the one message that
-    /// is being read.
+    /// is being read. Of that, the keys of its objects while they are compared, and after them the values of its arguments,
+    /// have bounds of their own, 16 MiB each ([`VALUES_BYTES`](crate::arguments::VALUES_BYTES)); what they repeat of its text
+    /// is the second copy that [`memory_bytes`](Self::memory_bytes) counts.
     pub const BASE_BYTES: u64 = 40 << 20;
 
     /// Most bytes of memory that a sidecar with these bounds uses, kernel buffers included: all connections there are, a
@@ -76,9 +78,12 @@ pub struct Rates {
     pub per_tool: Rate,
     /// Calls of the tools that it names, by one caller, each tool in a bucket of its own. The first that names a tool counts.
     pub tools: Vec<ToolRate>,
-    /// `server/discover` of one caller. Generous, because a client that is refused here falls back to the legacy era.
+    /// `server/discover` of one caller. Generous, because a client that is refused here falls back to the legacy era; for the
+    /// same reason it waits for its turn, and for its place among the requests under way, ten seconds each.
     pub discover: Rate,
-    /// Requests of one client address that failed authentication.
+    /// Credentials of one client address that did not hold, of those whose issuer had to be asked or whose hash is slow; a slow
+    /// hash counts for three. Over it, no such work is done for the address. Whatever takes no work is answered all the same:
+    /// a caller without a credential learns where to get one.
     pub failed_authentication: Rate,
 }
 

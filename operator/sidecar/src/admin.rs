@@ -88,7 +88,7 @@ impl Admin {
             return Err("stopping".into());
         }
         self.health()?;
-        self.enforcement.permits_calls()?;
+        self.enforcement.permits_calls().map_err(|why| why.to_string())?;
         match self.server.state() {
             ServerState::Answered(_) => Ok(()),
             ServerState::Waiting { reason } => Err(reason),

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// Records that may wait for the sink beside those of the requests under way.
 const BACKLOG: usize = 256;
@@ -224,7 +225,7 @@ impl Sidecar {
                 tools: tools.clone(),
                 policy: in_force.clone(),
                 tls: tls.clone(),
-                enforcement,
+                enforcement: enforcement.clone(),
                 metrics: self.metrics.clone(),
             },
         ));
@@ -239,6 +240,7 @@ impl Sidecar {
             rules: in_force.rules(),
             upstream: self.upstream,
             tools,
+            enforcement,
             seal: self.seal,
             confirmations: self.confirmations,
             journal: self.journal,
@@ -246,6 +248,7 @@ impl Sidecar {
             metrics: self.metrics.clone(),
             places: Places::default(),
             budget: Budget::default(),
+            readings: Semaphore::new(1),
         });
         let signer = self
             .signer
@@ -322,19 +325,22 @@ async fn serve_traffic(
     address: IpAddr,
     drain: Drain,
 ) {
-    let Some(tls) = tls else {
-        let peer = Peer {
-            address,
-            certificate: None,
-        };
-        return listener::serve_http(stream, address, handler(pipeline, peer), drain).await;
+    let answer = |certificate| handler(pipeline.clone(), Peer { address, certificate });
+    let unread = match tls {
+        None => listener::serve_http_telling(stream, address, answer(None), drain).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok((stream, certificate)) => {
+                listener::serve_http_telling(stream, address, answer(certificate), drain).await
+            }
+            Err(error) => {
+                tracing::debug!(%error, %address, "no TLS connection came to be");
+                None
+            }
+        },
     };
-    match tls.accept(stream).await {
-        Ok((stream, certificate)) => {
-            let peer = Peer { address, certificate };
-            listener::serve_http(stream, address, handler(pipeline, peer), drain).await;
-        }
-        Err(error) => tracing::debug!(%error, %address, "no TLS connection came to be"),
+    // It was the connection's last request: there is one such record of a connection at most.
+    if let Some(status) = unread {
+        pipeline.unread(status, address).await;
     }
 }
 

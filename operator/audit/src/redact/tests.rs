@@ -34,6 +34,14 @@ fn redacted(value: &Value) -> (Value, u32) {
 }
 
 #[test]
+fn arguments_that_would_take_a_hundred_times_their_length_are_not_kept() {
+    let few = format!(r#"{{"a":[{}]}}"#, vec![r#"{"a":0}"#; 100].join(","));
+    assert!(object(&few).is_some());
+    let many = format!(r#"{{"a":[{}]}}"#, vec![r#"{"a":0}"#; 1 << 17].join(","));
+    assert!(object(&many).is_none());
+}
+
+#[test]
 fn credentials_of_known_shapes_are_taken_out_wherever_they_stand() {
     for credential in CREDENTIALS {
         let (value, count) = redacted(&json!({"note": format!("use {credential}"), "deep": [{"a": credential}]}));

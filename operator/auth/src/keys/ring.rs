@@ -1,6 +1,7 @@
 //! The keys of an endpoint, and who calls with one.
 
 use super::{KeyEntry, KeyFile, KeyFileError, KeyHash, split};
+use crate::attempts::{Attempts, Work};
 use crate::clock::Now;
 use crate::{Reason, Secret};
 use ring::hmac;
@@ -86,22 +87,46 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`Reason::UnknownKey`] whether id or secret is wrong; [`Reason::NotYetValid`] and [`Reason::Expired`] only to
-    /// who has the secret; [`Reason::Unavailable`] when too many slow hashes wait.
-    pub async fn authenticate(&self, presented: &Secret, now: Now) -> Result<Principal, Reason> {
+    /// who has the secret; [`Reason::Unavailable`] when too many slow hashes wait; [`Reason::TooManyFailures`] instead of a
+    /// slow hash.
+    pub async fn authenticate(
+        &self,
+        presented: &Secret,
+        now: Now,
+        attempts: &dyn Attempts,
+    ) -> Result<Principal, Reason> {
         let (id, secret) = split(presented.expose()).ok_or(Reason::UnknownKey)?;
         let keys = self.keys.get();
         let known = keys.by_id.get(id).and_then(|index| keys.keys.get(*index));
         let Some(tried) = known.or_else(|| keys.decoy(&self.mac, id)) else {
             return Err(Reason::UnknownKey);
         };
-        let fits = self.fits(tried, id, &Secret::new(secret)).await?;
+        let fits = self.fits(tried, id, &Secret::new(secret), attempts).await?;
         let Some(key) = known.filter(|_| fits) else {
             return Err(Reason::UnknownKey);
         };
         key.principal(now)
     }
 
-    async fn fits(&self, key: &Arc<Key>, id: &str, secret: &Secret) -> Result<bool, Reason> {
+    /// Whether the key that let `principal` in is still there, as it was, and in its time.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not let it in any more.
+    pub fn recheck(&self, principal: &Principal, now: Now) -> Result<(), Reason> {
+        let keys = self.keys.get();
+        let index = principal.credential.as_ref().and_then(|id| keys.by_id.get(id));
+        let key = index
+            .and_then(|index| keys.keys.get(*index))
+            .ok_or(Reason::UnknownKey)?;
+        if key.principal(now)? == *principal {
+            Ok(())
+        } else {
+            Err(Reason::UnknownKey)
+        }
+    }
+
+    async fn fits(&self, key: &Arc<Key>, id: &str, secret: &Secret, attempts: &dyn Attempts) -> Result<bool, Reason> {
         if !key.entry.hash.is_slow() {
             return Ok(key.entry.hash.verify(secret));
         }
@@ -113,6 +138,22 @@ impl KeyRing {
         {
             return Ok(true);
         }
+        attempts.begin(Work::SlowHash)?;
+        let fits = self.compute(&key.entry.hash, secret).await;
+        match fits {
+            Ok(true) if key.entry.id == id => {
+                attempts.take_back(Work::SlowHash);
+                // Lost only to another request with the same secret.
+                let _ = key.verified.set(tag);
+            }
+            Err(_) => attempts.take_back(Work::SlowHash),
+            Ok(_) => {}
+        }
+        fits
+    }
+
+    /// Whether this slow hash is that of `secret`.
+    async fn compute(&self, hash: &KeyHash, secret: &Secret) -> Result<bool, Reason> {
         let place = self
             .slow_queue
             .clone()
@@ -122,20 +163,15 @@ impl KeyRing {
             .await
             .map_err(|_| Reason::Unavailable)?
             .map_err(|_| Reason::Unavailable)?;
-        let (hash, secret) = (key.entry.hash.clone(), secret.clone());
+        let (hash, secret) = (hash.clone(), secret.clone());
         // The turn ends with the computation, not with the request: a caller who leaves does not make room for another.
-        let fits = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let fits = hash.verify(&secret);
             drop((turn, place));
             fits
         })
         .await
-        .map_err(|_| Reason::Unavailable)?;
-        if fits && key.entry.id == id {
-            // Lost only to another request with the same secret.
-            let _ = key.verified.set(tag);
-        }
-        Ok(fits)
+        .map_err(|_| Reason::Unavailable)
     }
 }
 

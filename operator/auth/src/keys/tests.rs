@@ -60,7 +60,7 @@ impl SplitOffSecret for str {
 }
 
 async fn call(ring: &KeyRing, key: &str) -> Result<Principal, Reason> {
-    ring.authenticate(&Secret::new(key), NOW).await
+    ring.authenticate(&Secret::new(key), NOW, &()).await
 }
 
 fn sha256(secret: &str) -> String {
@@ -176,6 +176,63 @@ async fn a_flood_of_wrong_secrets_waits_in_a_bounded_queue() {
         assert_eq!(waiting.await.unwrap(), Err(Reason::UnknownKey));
     }
     assert!(call(&ring, "mcpe_b_hunter2").await.is_ok());
+}
+
+/// So many slow hashes may be begun.
+struct Few(std::sync::atomic::AtomicU32);
+
+impl Attempts for Few {
+    fn begin(&self, work: Work) -> Result<(), crate::TooManyFailures> {
+        assert_eq!(work, Work::SlowHash);
+        let taken = self.0.try_update(
+            std::sync::atomic::Ordering::SeqCst,
+            std::sync::atomic::Ordering::SeqCst,
+            |left| left.checked_sub(1),
+        );
+        taken.map(drop).map_err(|_| crate::TooManyFailures(7))
+    }
+
+    fn take_back(&self, _: Work) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_sender_whose_secrets_were_wrong_gets_no_more_hashes_and_what_needs_none_goes_on() {
+    let (ring, _directory) = ring(&json!([
+        {"id": "b", "hash": BCRYPT, "subject": "bob"},
+        {"id": "s", "hash": sha256("quick"), "subject": "sue"},
+    ]));
+    let few = Few(2.into());
+    let call = async |key: &str| ring.authenticate(&Secret::new(key), NOW, &few).await;
+    for _ in 0..5 {
+        // The right secret costs nothing, hashed or remembered.
+        assert!(call("mcpe_b_hunter2").await.is_ok());
+        assert_eq!(few.0.load(std::sync::atomic::Ordering::SeqCst), 2);
+    }
+    for wrong in ["mcpe_b_x", "mcpe_b_y"] {
+        assert_eq!(call(wrong).await, Err(Reason::UnknownKey));
+    }
+    let turn = ring.slow.clone().acquire_owned().await.unwrap();
+    // With no turn to be had, a hash would end as unavailable: none is begun.
+    assert_eq!(call("mcpe_b_z").await, Err(Reason::TooManyFailures(7)));
+    drop(turn);
+    assert!(call("mcpe_b_hunter2").await.is_ok(), "it is remembered");
+    assert!(call("mcpe_s_quick").await.is_ok());
+    assert_eq!(call("mcpe_s_slow").await, Err(Reason::UnknownKey));
+}
+
+#[tokio::test]
+async fn a_hash_that_had_to_wait_too_long_is_no_failure() {
+    let (ring, _directory) = ring(&json!([{"id": "b", "hash": BCRYPT, "subject": "bob"}]));
+    let few = Few(1.into());
+    let turn = ring.slow.clone().acquire_owned().await.unwrap();
+    tokio::time::pause();
+    for _ in 0..3 {
+        let waited = ring.authenticate(&Secret::new("mcpe_b_hunter2"), NOW, &few).await;
+        assert_eq!(waited, Err(Reason::Unavailable));
+    }
+    drop(turn);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::rules::{Form, Rules};
 use super::strict::StrictObject;
 use super::verdicts::{Verdict, Verdicts};
+use crate::attempts::{Attempts, Work};
 use crate::clock::Now;
 use crate::fetch::{FetchError, Fetcher, HttpsUrl};
 use crate::{PeerCertificate, Reason, Secret};
@@ -44,6 +45,19 @@ pub struct Introspector {
     verdicts: Mutex<Verdicts>,
     turns: Semaphore,
     problem: Mutex<Option<String>>,
+}
+
+/// A token as a request presents it.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// The token.
+    pub token: &'a Secret,
+    /// Its SHA-256.
+    pub digest: [u8; 32],
+    /// When.
+    pub now: Now,
+    /// Over which connection.
+    pub peer: Option<&'a PeerCertificate>,
 }
 
 /// The client's secret cannot be read.
@@ -106,29 +120,34 @@ impl Introspector {
         self.secret.problem().or_else(last)
     }
 
-    /// Who calls with `token`. `digest` is the token's SHA-256.
+    /// Who calls with this token.
     ///
     /// # Errors
     ///
-    /// When the issuer says that the token is not active, or it is not what `rules` want, or the issuer does not answer.
+    /// When the issuer says that the token is not active, or it is not what `rules` want, or the issuer does not answer, or
+    /// is not asked for so many `attempts`.
     pub async fn verify(
         &self,
-        token: &Secret,
-        digest: [u8; 32],
+        presented: Presented<'_>,
         rules: &Rules,
-        now: Now,
-        peer: Option<&PeerCertificate>,
+        attempts: &dyn Attempts,
     ) -> Result<Principal, Reason> {
-        let known = self.verdicts().get(&digest);
-        let verdict = match known {
-            Some(verdict) => verdict,
-            None => self.fresh_verdict(token, digest).await?,
-        };
         // Every time: what was taken a moment ago may have expired, or come from another peer.
-        match verdict {
+        let judge = |verdict| match verdict {
             Verdict::No => Err(Reason::Inactive),
-            Verdict::Yes(claims) => rules.admit(Form::Introspected, claims, now, peer),
+            Verdict::Yes(claims) => rules.admit(Form::Introspected, claims, presented.now, presented.peer),
+        };
+        let known = self.verdicts().get(&presented.digest);
+        if let Some(verdict) = known {
+            return judge(verdict);
         }
+        attempts.begin(Work::Question)?;
+        let verdict = self.fresh_verdict(presented.token, presented.digest).await;
+        let caller = verdict.and_then(judge);
+        if matches!(caller, Ok(_) | Err(Reason::Unavailable)) {
+            attempts.take_back(Work::Question);
+        }
+        caller
     }
 
     fn verdicts(&self) -> MutexGuard<'_, Verdicts> {

@@ -9,10 +9,11 @@ mod rules;
 mod strict;
 mod verdicts;
 
+use crate::attempts::Attempts;
 use crate::clock::Now;
 use crate::fetch::{AuthoritiesError, Fetcher, HttpsUrl, Proxy, ProxyError, UrlError};
 use crate::{PeerCertificate, Reason, Secret};
-use introspector::Introspector;
+use introspector::{Introspector, Presented};
 use jwt::{Expected, Unverified};
 use key_cache::KeyCache;
 use rules::Rules;
@@ -110,6 +111,7 @@ impl Tokens {
         token: &Secret,
         now: Now,
         peer: Option<&PeerCertificate>,
+        attempts: &dyn Attempts,
     ) -> Result<Principal, Reason> {
         let digest: [u8; 32] = Sha256::digest(token.expose().as_bytes()).into();
         let unverified = Unverified::read(token.expose())?;
@@ -124,7 +126,15 @@ impl Tokens {
             return Err(unverified.map_or(Reason::MalformedToken, |_| Reason::UnknownIssuer));
         };
         let mut principal = match (verifier, unverified) {
-            (Verifier::Introspector(introspector), _) => introspector.verify(token, digest, rules, now, peer).await?,
+            (Verifier::Introspector(introspector), _) => {
+                let presented = Presented {
+                    token,
+                    digest,
+                    now,
+                    peer,
+                };
+                introspector.verify(presented, rules, attempts).await?
+            }
             (Verifier::Keys { expected, keys }, Some(unverified)) => {
                 let signer = unverified.signer(expected)?;
                 let keys = keys.keys_with(signer.key_id, signer.algorithm).await?;
@@ -134,6 +144,17 @@ impl Tokens {
         };
         principal.credential = Some(crate::hex(&digest));
         Ok(principal)
+    }
+
+    /// Whether the token that let `principal` in is still in its time, and its issuer trusted.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not let it in any more.
+    pub fn recheck(&self, principal: &Principal, now: Now) -> Result<(), Reason> {
+        let issuer = principal.issuer.as_deref().unwrap_or_default();
+        let trusted = self.0.iter().find(|trusted| trusted.rules.issuer() == issuer);
+        trusted.ok_or(Reason::UnknownIssuer)?.rules.recheck(principal, now)
     }
 
     /// What does not work, for each issuer.

@@ -119,6 +119,17 @@ impl Rules {
         })
     }
 
+    /// Whether the token of `principal`, which was taken once, is still in its time.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Expired`], or [`Reason::Revoked`].
+    pub fn recheck(&self, principal: &Principal, now: Now) -> Result<(), Reason> {
+        let claims = principal.claims.clone().into_iter().collect();
+        // The form that asks for least: what had to be there was.
+        self.check_times(Form::Introspected, &claims, now)
+    }
+
     fn check_issuer(&self, form: Form, claims: &Map<String, Value>) -> Result<(), Reason> {
         match text(claims, "iss")? {
             Some(issuer) if issuer == self.issuer => Ok(()),

@@ -82,7 +82,7 @@ fn with_certificates(policy: Authentication) -> Authentication {
 }
 
 async fn by_certificate(authenticator: &Authenticator, peer: &PeerCertificate) -> Result<String, Reason> {
-    let outcome = authenticator.authenticate(&head(&[]), Some(peer)).await;
+    let outcome = authenticator.authenticate(&head(&[]), Some(peer), &()).await;
     outcome
         .map(|principal| principal.subject.unwrap())
         .map_err(|rejection| rejection.reason())
@@ -93,7 +93,7 @@ async fn a_caller_is_who_its_certificate_s_alternative_name_says() {
     let endpoint = Endpoint::new();
     let authenticator = start(&with_certificates(Authentication::default()));
     let peer = endpoint.peer(&endpoint.spiffe("agent")).await;
-    let principal = authenticator.authenticate(&head(&[]), Some(&peer)).await.unwrap();
+    let principal = authenticator.authenticate(&head(&[]), Some(&peer), &()).await.unwrap();
     assert_eq!(principal.kind, PrincipalKind::Certificate);
     assert_eq!(principal.subject.as_deref(), Some("spiffe://cluster.example/agent"));
     assert!(principal.issuer.unwrap().contains("CN=Callers"));
@@ -195,7 +195,7 @@ async fn serve_once(endpoint: Arc<Endpoint>, authenticator: Arc<Authenticator>, 
         let (authenticator, peer) = (authenticator.clone(), peer.clone());
         async move {
             let (head, _) = request.into_parts();
-            match authenticator.authenticate(&head, peer.as_ref()).await {
+            match authenticator.authenticate(&head, peer.as_ref(), &()).await {
                 Ok(principal) => Response::new(Full::new(Bytes::from(principal.subject.unwrap_or_default()))),
                 Err(rejection) => {
                     let mut response = Response::new(Full::default());

@@ -1,13 +1,15 @@
 //! Tokens that a real issuer is asked about.
 
 use crate::support::{
-    AuthorizationServer, ISSUER, Mode, RESOURCE, Signer, claims, now, outcome, policy, present, start, until, with,
+    AuthorizationServer, ISSUER, Mode, RESOURCE, Signer, claims, head, now, outcome, policy, present, start, until,
+    with,
 };
 use pretty_assertions::assert_eq;
-use sallyport_auth::{Authenticator, Reason};
-use sallyport_policy::PrincipalKind;
+use sallyport_auth::{Attempts, Authenticator, Principal, Reason, TooManyFailures, Work};
 use sallyport_policy::authentication::{Introspection, Verification};
+use sallyport_policy::{Authentication, PrincipalKind};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const CLIENT_ID: &str = "sallyport:demo";
 
@@ -148,6 +150,84 @@ async fn the_issuer_refuses_a_wrong_client_secret_and_a_new_one_is_read() {
     );
     server.write_secret("s3cret&:%\n");
     until(async || outcome(&authenticator, "t").await == Ok("alice".into())).await;
+}
+
+/// So many questions may still be asked about tokens that do not hold.
+struct Few(AtomicU32);
+
+impl Attempts for Few {
+    fn begin(&self, work: Work) -> Result<(), TooManyFailures> {
+        assert_eq!(work, Work::Question);
+        let taken = self
+            .0
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        taken.map(drop).map_err(|_| TooManyFailures(7))
+    }
+
+    fn take_back(&self, _: Work) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_sender_whose_tokens_did_not_hold_causes_no_more_questions() {
+    let server = AuthorizationServer::start(&[]).await;
+    let authenticator = endpoint(&server, 300);
+    say(&server, "good", active());
+    say(&server, "other", active());
+    let few = Few(3.into());
+    let call = async |token: &str| {
+        let head = head(&[&format!("Bearer {token}")]);
+        let caller = authenticator.authenticate(&head, None, &few).await;
+        caller
+            .map(drop)
+            .map_err(|rejection| (rejection.reason(), rejection.status().as_u16(), rejection.retry_after()))
+    };
+    assert_eq!(call("good").await, Ok(()));
+    server.become_(Mode::Status(500));
+    assert_eq!(
+        call("other").await,
+        Err((Reason::Unavailable, 503, Some(5))),
+        "no failure of the sender"
+    );
+    server.become_(Mode::Good);
+    assert_eq!(few.0.load(Ordering::SeqCst), 3);
+    for token in ["bad-0", "bad-1", "bad-2"] {
+        assert_eq!(call(token).await, Err((Reason::Inactive, 401, None)));
+    }
+    let asked = server.state().questions.len();
+    for token in ["bad-3", "bad-4", "other"] {
+        assert_eq!(call(token).await, Err((Reason::TooManyFailures(7), 429, Some(7))));
+    }
+    assert_eq!(call("good").await, Ok(()), "its verdict is known");
+    assert_eq!(server.state().questions.len(), asked);
+    // Nothing of it is about another sender.
+    assert_eq!(outcome(&authenticator, "other").await, Ok("alice".into()));
+}
+
+#[tokio::test]
+async fn a_caller_is_no_longer_let_in_once_its_token_ended_or_its_issuer_is_not_trusted() {
+    let server = AuthorizationServer::start(&[]).await;
+    let authenticator = endpoint(&server, 300);
+    say(&server, "t", active());
+    let principal = present(&authenticator, "t", None).await.unwrap();
+    let reason = |authenticator: &Authenticator, principal: &Principal| {
+        authenticator.recheck(principal).map_err(|rejection| rejection.reason())
+    };
+    assert_eq!(reason(&authenticator, &principal), Ok(()));
+    let mut ended = principal.clone();
+    ended.claims.insert("exp".into(), json!(now() - 60));
+    assert_eq!(reason(&authenticator, &ended), Err(Reason::Expired));
+    let mut foreign = principal.clone();
+    foreign.issuer = Some("https://other.example".into());
+    assert_eq!(reason(&authenticator, &foreign), Err(Reason::UnknownIssuer));
+    assert_eq!(
+        reason(&authenticator, &Principal::anonymous()),
+        Err(Reason::NoCredential)
+    );
+    let open = start(&Authentication::anonymous());
+    assert_eq!(reason(&open, &Principal::anonymous()), Ok(()));
+    assert_eq!(reason(&open, &principal), Err(Reason::UnsupportedCredential));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const KEY_HASH: &str = "sha256:043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89";
 
 async fn call(authenticator: &Authenticator, headers: &[&str]) -> Result<PrincipalKind, Reason> {
-    let outcome = authenticator.authenticate(&head(headers), None).await;
+    let outcome = authenticator.authenticate(&head(headers), None, &()).await;
     outcome
         .map(|principal| principal.kind)
         .map_err(|rejection| rejection.reason())
@@ -102,10 +102,10 @@ async fn an_endpoint_that_knows_no_credentials_ignores_them_except_in_the_query(
         .body(())
         .unwrap()
         .into_parts();
-    let rejection = open.authenticate(&head, None).await.unwrap_err();
+    let rejection = open.authenticate(&head, None, &()).await.unwrap_err();
     assert_eq!(rejection.reason(), Reason::CredentialInQuery);
     head.uri = "/mcp?x=1".parse().unwrap();
-    assert!(open.authenticate(&head, None).await.is_ok());
+    assert!(open.authenticate(&head, None, &()).await.is_ok());
 }
 
 #[tokio::test]
@@ -118,13 +118,13 @@ async fn a_token_in_the_query_is_refused_though_it_is_good() {
         .body(())
         .unwrap()
         .into_parts();
-    let rejection = authenticator.authenticate(&in_query, None).await.unwrap_err();
+    let rejection = authenticator.authenticate(&in_query, None, &()).await.unwrap_err();
     assert_eq!(rejection.reason(), Reason::CredentialInQuery);
     assert!(shown(&rejection).1.starts_with("Bearer error=\"invalid_request\""));
     assert_eq!(rejection.status(), 400);
     in_query.headers = head(&[&format!("Bearer {token}")]).headers;
     assert!(
-        authenticator.authenticate(&in_query, None).await.is_err(),
+        authenticator.authenticate(&in_query, None, &()).await.is_err(),
         "beside a good header too"
     );
     assert_eq!(
@@ -139,13 +139,13 @@ async fn callers_are_told_where_to_get_a_token_and_what_was_wrong_with_theirs() 
     let server = AuthorizationServer::start(&[&signer]).await;
     let authenticator = start(&policy(&server, |_, _| {}));
     let metadata = "resource_metadata=\"https://mcp.example.com/.well-known/oauth-protected-resource/mcp\"";
-    let none = authenticator.authenticate(&head(&[]), None).await.unwrap_err();
+    let none = authenticator.authenticate(&head(&[]), None, &()).await.unwrap_err();
     assert_eq!(
         shown(&none),
         (401, format!("Bearer scope=\"read\", {metadata}").as_str())
     );
     let bad = authenticator
-        .authenticate(&head(&["Bearer x"]), None)
+        .authenticate(&head(&["Bearer x"]), None, &())
         .await
         .unwrap_err();
     assert_eq!(

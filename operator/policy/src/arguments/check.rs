@@ -2,20 +2,31 @@
 
 use super::bounds::{ArgumentBounds, ArrayBound, Bound, NumberBound, StringBound};
 use super::pointer::Token;
-use super::strict;
+use super::strict::{self, StrictError};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// Deepest nesting of arguments.
 const DEPTH: u8 = 64;
 
 /// The arguments of a call, read so that there is no other reading of them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Arguments {
-    members: Map<String, Value>,
+    /// An object, always.
+    value: Value,
     bytes: usize,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            value: Value::Object(Map::new()),
+            bytes: 0,
+        }
+    }
 }
 
 /// What is wrong with arguments. Says where and what was to be, never what was found there: it may be told to the caller
@@ -25,6 +36,9 @@ pub enum Violation {
     /// Not one JSON object with one reading.
     #[error("the arguments are not one JSON object without repeated keys, nested at most {DEPTH} deep")]
     Malformed,
+    /// So many values that reading them would take too much memory.
+    #[error("the arguments have too many values: send fewer members and items at a time")]
+    TooMany,
     /// All together too large.
     #[error("the arguments have more than {0} bytes")]
     Bytes(u32),
@@ -75,24 +89,31 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// [`Violation::Malformed`].
+    /// [`Violation::Malformed`] and [`Violation::TooMany`].
     pub fn parse(raw: Option<&RawValue>) -> Result<Self, Violation> {
         let Some(raw) = raw else {
             return Ok(Self::default());
         };
         match strict::parse(raw.get(), DEPTH) {
-            Ok(Value::Object(members)) => Ok(Self {
-                members,
+            Ok(value @ Value::Object(_)) => Ok(Self {
+                value,
                 bytes: raw.get().len(),
             }),
             Ok(Value::Null) => Ok(Self::default()),
+            Err(StrictError::TooMany) => Err(Violation::TooMany),
             _ => Err(Violation::Malformed),
         }
     }
 
     /// The arguments by name.
-    pub const fn members(&self) -> &Map<String, Value> {
-        &self.members
+    pub fn members(&self) -> &Map<String, Value> {
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.value.as_object().unwrap_or(&NONE)
+    }
+
+    /// The arguments as one value: an object.
+    pub const fn value(&self) -> &Value {
+        &self.value
     }
 }
 
@@ -101,6 +122,7 @@ impl Violation {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::TooMany => "too_many_values",
             Self::Bytes(_) => "bytes",
             Self::AnyString(_) => "string_length",
             Self::AnyArray(_) => "array_length",
@@ -126,17 +148,18 @@ impl ArgumentBounds {
         if let Some(limit) = self.max_bytes.filter(|limit| exceeds(arguments.bytes, *limit)) {
             return Err(Violation::Bytes(limit));
         }
-        self.check_lengths(&arguments.members)?;
+        let members = arguments.members();
+        self.check_lengths(members)?;
         let listed = |name: &String| {
             let first = |bound: &Bound| matches!(bound.at.tokens(), [Token::Name(first), ..] if first == name);
             self.values.iter().any(first)
         };
-        if self.only_listed && !arguments.members.keys().all(listed) {
+        if self.only_listed && !members.keys().all(listed) {
             return Err(Violation::Unlisted);
         }
         self.values.iter().try_for_each(|bound| {
             let mut at = String::new();
-            bound.check_object(&arguments.members, bound.at.tokens(), &mut at)
+            bound.check_object(members, bound.at.tokens(), &mut at)
         })
     }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod check;
 mod path;
 mod pointer;
+mod room;
 mod strict;
 
 #[cfg(test)]
@@ -18,5 +19,6 @@ pub use check::{Arguments, Violation};
 pub(crate) use path::looks_like_dots;
 pub use path::{PathRoot, PathRootError};
 pub use pointer::{ParsePointerError, Pointer};
+pub use room::VALUES_BYTES;
 pub(crate) use strict::members;
 pub use strict::{StrictError, parse as parse_strictly};

@@ -1,5 +1,6 @@
 //! JSON of which there is one reading only.
 
+use super::room::Room;
 use serde::Deserialize as _;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -11,9 +12,13 @@ pub enum StrictError {
     /// No JSON, a key twice in an object, or nested too deep.
     #[error("the JSON is refused: {0}")]
     Json(#[from] serde_json::Error),
+    /// Its values would take more memory than there is for them.
+    #[error("the JSON has too many values")]
+    TooMany,
 }
 
-/// Reads one JSON document of at most `depth` nested objects and arrays.
+/// Reads one JSON document of at most `depth` nested objects and arrays, whose values take no more memory than a [`Room`] has
+/// for them.
 ///
 /// Refused: a key twice in any object, lone surrogates, numbers beyond the range of a double, anything after the
 /// document. All of them are read differently by different parsers (RFC 8259 sections 4, 6 and 8; RFC 7493 section 2).
@@ -22,26 +27,35 @@ pub enum StrictError {
 ///
 /// See [`StrictError`].
 pub fn parse(text: &str, depth: u8) -> Result<Value, StrictError> {
+    let room = Room::beside(text);
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = Level(depth).deserialize(&mut json)?;
+    let value = Level { depth, room: &room }.deserialize(&mut json);
+    if room.is_exceeded() {
+        return Err(StrictError::TooMany);
+    }
+    let value = value?;
     json.end()?;
     Ok(value)
 }
 
-/// How many levels of nesting are left.
+/// Where in the document a value is.
 #[derive(Clone, Copy)]
-struct Level(u8);
+struct Level<'a> {
+    /// How many levels of nesting are left.
+    depth: u8,
+    /// How much memory is left.
+    room: &'a Room,
+}
 
-impl Level {
+impl Level<'_> {
     fn below<E: de::Error>(self) -> Result<Self, E> {
-        self.0
-            .checked_sub(1)
-            .map(Self)
-            .ok_or_else(|| E::custom("objects and arrays are nested too deep"))
+        let depth = self.depth.checked_sub(1);
+        let depth = depth.ok_or_else(|| E::custom("objects and arrays are nested too deep"))?;
+        Ok(Self { depth, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level {
+impl<'de> DeserializeSeed<'de> for Level<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -49,7 +63,7 @@ impl<'de> DeserializeSeed<'de> for Level {
     }
 }
 
-impl<'de> Visitor<'de> for Level {
+impl<'de> Visitor<'de> for Level<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,18 +92,16 @@ impl<'de> Visitor<'de> for Level {
             .ok_or_else(|| E::custom("a number is out of range"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.room.text(value)?;
         Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let below = self.below()?;
         let mut array = vec![];
         while let Some(item) = items.next_element_seed(below)? {
+            self.room.item(&mut array)?;
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -99,6 +111,7 @@ impl<'de> Visitor<'de> for Level {
         let below = self.below()?;
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
+            self.room.member(object.len(), &key)?;
             let value = members.next_value_seed(below)?;
             if object.contains_key(&key) {
                 return Err(de::Error::custom(format_args!("the key {key:?} is there twice")));
@@ -180,6 +193,33 @@ mod tests {
         assert!(parse("[[]]", 2).is_ok());
         assert!(parse("[[[]]]", 2).is_err());
         assert!(parse(&"[".repeat(100_000), 255).is_err());
+    }
+
+    /// What an array of `count` times `item` is read as.
+    fn many(item: &str, count: usize) -> Result<Value, StrictError> {
+        parse(&format!("[{}]", vec![item; count].join(",")), 8)
+    }
+
+    #[test]
+    fn a_short_text_that_would_become_many_values_is_refused_for_that() {
+        const MEBIBYTE: usize = 1 << 20;
+        for item in ["[0]", r#"{"a":0}"#, r#"{"a":{"a":{"a":{}}}}"#, r#"["a"]"#] {
+            let refused = many(item, MEBIBYTE / (item.len() + 1));
+            assert!(matches!(refused, Err(StrictError::TooMany)), "{item}");
+        }
+    }
+
+    #[test]
+    fn a_mebibyte_of_numbers_and_text_is_read() {
+        const MEBIBYTE: usize = 1 << 20;
+        for item in ["0", "0.25", "-1234567.5", r#""text""#, r#""""#, "null"] {
+            let count = MEBIBYTE / (item.len() + 1);
+            assert_eq!(many(item, count).unwrap().as_array().unwrap().len(), count, "{item}");
+        }
+        let record = r#"{"id":7,"name":"a name","tags":["a","b"],"note":"some more words that say something"}"#;
+        assert!(many(record, 10_000).is_ok());
+        let text = "x".repeat(16 * MEBIBYTE);
+        assert!(many(&format!("\"{text}\""), 1).is_ok());
     }
 
     #[test]

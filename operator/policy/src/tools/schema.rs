@@ -82,12 +82,12 @@ impl ArgumentSchema {
     ///
     /// See [`SchemaViolation`].
     pub fn check(&self, arguments: &Arguments) -> Result<(), SchemaViolation> {
-        let value = Value::Object(arguments.members().clone());
-        cost::estimate(&self.schema, &value).map_err(|Refused| SchemaViolation::TooCostly)?;
-        if self.validator.is_valid(&value) {
+        let value = arguments.value();
+        cost::estimate(&self.schema, value).map_err(|Refused| SchemaViolation::TooCostly)?;
+        if self.validator.is_valid(value) {
             return Ok(());
         }
-        let error = self.validator.validate(&value).err();
+        let error = self.validator.validate(value).err();
         let short = |text: &str| text.chars().take(128).collect();
         let at = error.as_ref().map(|error| error.instance_path().to_string());
         let keyword = error.as_ref().map(|error| error.schema_path().to_string());

@@ -1,6 +1,6 @@
 //! The record of a request under way.
 
-use super::{Asked, ClosedBy, Outcome, Record, Target};
+use super::{Asked, CallArguments, ClosedBy, Outcome, Record, Target};
 use crate::metrics::{MethodClass, Metrics};
 use sallyport_audit::journal::{Journal, SinkUnavailable, Slot};
 use sallyport_audit::otlp::SpanContext;
@@ -11,6 +11,9 @@ use sallyport_policy::EndpointIdentity;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What OpenTelemetry calls a method that is none.
+const UNREADABLE_METHOD: &str = "_OTHER";
 
 /// Room for the records of one request: nothing begins that could not be recorded to its end.
 pub struct Admission {
@@ -68,6 +71,23 @@ impl Entry {
         );
         note_session(&mut record, &head.headers);
         record.link = traceparent(&head.headers);
+        Self::of(record, admission, drain, metrics)
+    }
+
+    /// Opens the record of a request whose head cannot be read.
+    pub fn without_head(
+        admission: Admission,
+        endpoint: Arc<EndpointIdentity>,
+        policy_generation: i64,
+        client_ip: IpAddr,
+        drain: Drain,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let record = Record::open(endpoint, policy_generation, client_ip, UNREADABLE_METHOD, "");
+        Self::of(record, admission, drain, metrics)
+    }
+
+    fn of(record: Record, admission: Admission, drain: Drain, metrics: Arc<Metrics>) -> Self {
         metrics.active_requests.inc();
         Self {
             record,
@@ -95,6 +115,16 @@ impl Entry {
     pub fn asked(&mut self, asked: Asked) {
         self.method = MethodClass::of(asked.mcp_method.as_ref().map(CallerText::as_str));
         self.record.asked(asked);
+    }
+
+    /// Notes the arguments of the call that is made, where those that were sent held a confirmation's token too.
+    pub fn arguments(&mut self, arguments: Option<CallArguments>) {
+        self.record.asked.arguments = arguments;
+    }
+
+    /// Notes the generation of the policy that decides from now on.
+    pub fn policy_generation(&mut self, generation: i64) {
+        self.record.policy_generation = generation;
     }
 
     /// Notes the rule that decided.

@@ -10,4 +10,4 @@ mod watch;
 
 pub use probe::Probe;
 pub use wait::{NotRefused, wait};
-pub use watch::EnforcementWatch;
+pub use watch::{EnforcementWatch, NotClosed};

@@ -14,6 +14,20 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Time between two rounds otherwise.
 const SOON: Duration = Duration::from_secs(5);
 
+/// How long a call waits for the first round that can tell.
+const FIRST_ROUND: Duration = Duration::from_secs(5);
+
+/// Why no calls may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotClosed {
+    /// The last round that could tell reached something.
+    #[error("this pod reaches what no rule allows: its NetworkPolicies are not enforced")]
+    Open,
+    /// No round could tell.
+    #[error("whether this pod is closed is not known yet")]
+    Unknown,
+}
+
 /// Sees what the rounds met. Clones see the same.
 #[derive(Clone)]
 pub struct EnforcementWatch(Arc<Inner>);
@@ -84,16 +98,32 @@ impl EnforcementWatch {
     /// # Errors
     ///
     /// Why not.
-    pub fn permits_calls(&self) -> Result<(), String> {
+    pub fn permits_calls(&self) -> Result<(), NotClosed> {
         if self.0.mode == EnforcementMode::Warn {
             return Ok(());
         }
         match *self.0.conclusive.borrow() {
             Some(Verdict::Refused) => Ok(()),
-            Some(Verdict::Reached) => {
-                Err("this pod reaches what no rule allows: its NetworkPolicies are not enforced".to_owned())
+            Some(Verdict::Reached) => Err(NotClosed::Open),
+            Some(Verdict::Inconclusive) | None => Err(NotClosed::Unknown),
+        }
+    }
+
+    /// Whether a call may be served now. One that came before the first round that could tell waits for it, for a while: a
+    /// sidecar that was started again is called at once.
+    ///
+    /// # Errors
+    ///
+    /// Why not, as [`permits_calls`](Self::permits_calls) says.
+    pub async fn permits_call(&self) -> Result<(), NotClosed> {
+        match self.permits_calls() {
+            Err(NotClosed::Unknown) => {
+                let mut conclusive = self.0.conclusive.subscribe();
+                // Told or not in time, what is known then decides.
+                let _ = tokio::time::timeout(FIRST_ROUND, conclusive.wait_for(Option::is_some)).await;
+                self.permits_calls()
             }
-            Some(Verdict::Inconclusive) | None => Err("whether this pod is closed is not known yet".to_owned()),
+            known => known,
         }
     }
 }

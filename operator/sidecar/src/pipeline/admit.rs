@@ -3,7 +3,7 @@
 use super::budget::Held;
 use super::denial::Denial;
 use super::head::Verb;
-use super::limit::{LimitKey, Place};
+use super::limit::{LimitKey, Limited, Place};
 use super::rules::Rules;
 use super::{Peer, Pipeline, bind, body, decide, record};
 use crate::audit::Entry;
@@ -16,11 +16,15 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use hyper::body::Incoming;
+use sallyport_auth::Reason;
 use sallyport_policy::tools::SideEffect;
 use sallyport_policy::{LegacyConfirmation, Principal};
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// Bytes of arguments that any number of calls may have at a time: what they take is small beside what a request takes.
+const SMALL_ARGUMENTS: usize = 4 << 10;
 
 /// What of a request is known for the answer to its refusal.
 #[derive(Default)]
@@ -130,7 +134,7 @@ impl Pipeline {
             read,
             session,
             mut received,
-        } = self.open(read, &caller, rules, &mut head.headers)?;
+        } = self.open(read, &caller, rules, &mut head.headers, entry)?;
         let Read { body, message, era } = read;
         if let (Some(Message::Response(reply)), true) = (&message, rules.binds()) {
             let result = reply.result.as_deref().map(RawValue::get);
@@ -151,11 +155,8 @@ impl Pipeline {
         let side_effect = match &call {
             None => None,
             Some(call) => {
-                let catalog = self.tools.catalog();
-                let permitted = decide::decide(rules, &catalog, &caller.principal, call, now(), entry)?;
-                // Needs: the tool's definition, as far as one was seen, and a caller who may know of it.
-                mirror::check_arguments(&head.headers, era, permitted.mirrored, &permitted.arguments)?;
-                permitted.side_effect
+                self.permit(call, &caller.principal, &head.headers, era, rules, entry)
+                    .await?
             }
         };
         let tool = side_effect.and(call.as_ref()).and_then(|call| call.name.clone());
@@ -164,7 +165,10 @@ impl Pipeline {
             rules.rates.tool(caller.key, tool)?;
         }
         let endless = verb == Verb::Get || call.as_ref().is_some_and(|call| call.method == "subscriptions/listen");
-        let place = self.places.take(caller.key, endless, limits)?;
+        let place = match &call {
+            Some(call) if call.method == "server/discover" => self.places.discover(caller.key, limits).await?,
+            _ => self.places.take(caller.key, endless, limits)?,
+        };
         // Needs: the call as it will be forwarded, and what the client brings along.
         let mut elicitation = None;
         if let (Some(tool), Some(call)) = (&tool, &call)
@@ -202,8 +206,64 @@ impl Pipeline {
         })
     }
 
+    /// Whether a request that was admitted once would be admitted now.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(super) async fn admit_again(
+        &self,
+        request: &Forwarding,
+        rules: &Rules,
+        entry: &mut Entry,
+    ) -> Result<(), Denial> {
+        let principal = &request.caller.principal;
+        entry.policy_generation(rules.policy.generation);
+        rules
+            .authenticator
+            .recheck(principal)
+            .map_err(Denial::Unauthenticated)?;
+        if let Some(call) = &request.call {
+            self.permit(call, principal, &request.head.headers, request.era, rules, entry)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `principal` may make `call` by the rules, and with the tool as it is known now; of a tool call, what the tool
+    /// may do.
+    async fn permit(
+        &self,
+        call: &Call,
+        principal: &Principal,
+        headers: &HeaderMap,
+        era: Era,
+        rules: &Rules,
+        entry: &mut Entry,
+    ) -> Result<Option<SideEffect>, Denial> {
+        let length = call.arguments.as_ref().map_or(0, |arguments| arguments.get().len());
+        let _turn = if length > SMALL_ARGUMENTS {
+            // Never closed.
+            self.readings.acquire().await.ok()
+        } else {
+            None
+        };
+        let catalog = self.tools.catalog();
+        let permitted = decide::decide(rules, &catalog, principal, call, now(), entry)?;
+        // Needs: the tool's definition, as far as one was seen, and a caller who may know of it.
+        mirror::check_arguments(headers, era, permitted.mirrored, &permitted.arguments)?;
+        Ok(permitted.side_effect)
+    }
+
     /// Replaces the names that the caller holds by the server's.
-    fn open(&self, read: Read, caller: &Caller, rules: &Rules, headers: &mut HeaderMap) -> Result<Opened, Denial> {
+    fn open(
+        &self,
+        read: Read,
+        caller: &Caller,
+        rules: &Rules,
+        headers: &mut HeaderMap,
+        entry: &mut Entry,
+    ) -> Result<Opened, Denial> {
         if !rules.binds() {
             return Ok(Opened {
                 read,
@@ -244,6 +304,10 @@ impl Pipeline {
         } else {
             // What is decided on is what is forwarded.
             let message = message::parse(&received.body, depth(rules))?;
+            // And what is recorded: a token of ours among the arguments was for us.
+            if let Message::Call(call) = &message {
+                entry.arguments(record::arguments(call, rules.policy.audit.arguments));
+            }
             Read {
                 message: Some(message),
                 ..read
@@ -289,7 +353,11 @@ fn client<'a>(era: Era, call: &Call, session: Option<&'a Session>, headers: &Hea
 }
 
 async fn authenticate(head: &Parts, peer: &Peer, rules: &Rules, entry: &mut Entry) -> Result<Caller, Denial> {
-    match rules.authenticator.authenticate(head, peer.certificate.as_ref()).await {
+    let failures = rules.rates.failures.of(peer.address);
+    let authenticated = rules
+        .authenticator
+        .authenticate(head, peer.certificate.as_ref(), &failures);
+    match authenticated.await {
         Ok(principal) => {
             entry.caller((&principal).into());
             Ok(Caller {
@@ -298,10 +366,13 @@ async fn authenticate(head: &Parts, peer: &Peer, rules: &Rules, entry: &mut Entr
                 principal: Arc::new(principal),
             })
         }
-        Err(rejection) => {
-            rules.rates.failed_authentication(peer.address)?;
-            Err(Denial::Unauthenticated(rejection))
-        }
+        Err(rejection) => Err(match rejection.reason() {
+            Reason::TooManyFailures(seconds) => Denial::Limited(Limited {
+                reason: "rate_of_failed_authentication",
+                retry_after: Duration::from_secs(seconds.into()),
+            }),
+            _ => Denial::Unauthenticated(rejection),
+        }),
     }
 }
 

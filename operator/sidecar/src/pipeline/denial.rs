@@ -9,6 +9,7 @@ use super::budget::BufferFull;
 use super::limit::Limited;
 use crate::audit::Outcome;
 use crate::confirm::Refusal;
+use crate::guard::NotClosed;
 use crate::seal::BindingError;
 use crate::wire::mirror::MirrorError;
 use crate::wire::{EraError, MessageError};
@@ -72,6 +73,9 @@ pub enum Denial {
     /// The client stopped in the middle or broke the framing.
     #[error("the body ended early")]
     BodyBroken,
+    /// The pod's network is open where it must be closed.
+    #[error("this endpoint takes no calls at the moment: {0}")]
+    Network(#[from] NotClosed),
     /// All callers together send or receive too much at the moment.
     #[error("this endpoint handles too much data at the moment: try again later")]
     BufferFull,
@@ -204,7 +208,9 @@ impl Denial {
             Self::ContentTypeNotJson | Self::ContentEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::UpstreamFailed | Self::AnswerTooLarge | Self::AnswerRefused(_) => StatusCode::BAD_GATEWAY,
-            Self::SinkUnavailable | Self::BufferFull | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SinkUnavailable | Self::Network(_) | Self::BufferFull | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::UnknownMethod { modern: false }
             | Self::OldVersion { .. }
@@ -227,6 +233,7 @@ impl Denial {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::SinkUnavailable
+            | Self::Network(_)
             | Self::HostNotAllowed
             | Self::OriginNotAllowed
             | Self::PathNotServed
@@ -284,6 +291,8 @@ impl Denial {
             Self::BodyTimedOut => "body_timed_out",
             Self::BodyBroken => "body_broken",
             Self::BufferFull => "buffers_full",
+            Self::Network(NotClosed::Open) => "network_open",
+            Self::Network(NotClosed::Unknown) => "network_unknown",
             Self::Unauthenticated(rejection) => rejection.reason().as_str(),
             Self::Message(error) => error.reason(),
             Self::Era(EraError::VersionMismatch) => "version_mismatch",
@@ -351,6 +360,8 @@ impl Denial {
     fn add_headers(&self, headers: &mut HeaderMap) {
         let retry_after = match self {
             Self::SinkUnavailable | Self::UpstreamFailed | Self::BufferFull | Self::Draining => Some(1),
+            // Rounds come no sooner while it is open.
+            Self::Network(_) => Some(5),
             Self::Limited(limited) => Some(limited.retry_after.as_secs() + 1),
             Self::Unauthenticated(rejection) => rejection.retry_after().map(u64::from),
             _ => None,

@@ -60,6 +60,9 @@ impl Pipeline {
             memory,
         } = request;
         let owner = caller.owner;
+        // Needs: nothing of the request. Connections that are kept open, and callers that know the pod's address, do not ask
+        // whether it is ready.
+        self.enforcement.permits_call().await?;
         entry.forwarded();
         let response = self.upstream.forward(&head, body, Some(caller.key)).await?;
         drop(memory);
@@ -215,7 +218,6 @@ impl Pipeline {
         self: &Arc<Self>,
         request: Forwarding,
         mut elicitation: Elicitation,
-        rules: Arc<Rules>,
         mut entry: Entry,
     ) -> Response<Answer> {
         let mut head = Response::new(()).into_parts().0;
@@ -236,26 +238,26 @@ impl Pipeline {
                 answered = elicitation.answered() => answered.map_err(Denial::Confirmation),
                 () = drain.reached(Phase::Draining) => Err(Denial::Draining),
             };
-            pipeline.after_question(answered, request, &rules, entry).await
+            pipeline.after_question(answered, request, entry).await
         };
         Response::from_parts(head, Answer::after_question(question, Box::pin(asked)))
     }
 
     /// What comes after our question on the same stream.
-    async fn after_question(
-        &self,
-        answered: Result<(), Denial>,
-        request: Forwarding,
-        rules: &Arc<Rules>,
-        mut entry: Entry,
-    ) -> Answer {
+    async fn after_question(&self, answered: Result<(), Denial>, request: Forwarding, mut entry: Entry) -> Answer {
         let id = request.call.as_ref().and_then(|call| call.id.clone());
         if let Err(denial) = answered {
             entry.confirmation(sallyport_audit::Confirmation::Refused);
             return Answer::last_event(&denial, id.as_deref(), entry);
         }
         entry.confirmation(sallyport_audit::Confirmation::Given);
-        let (head, body, awaited) = match self.exchange(request, rules, &mut entry).await {
+        // An hour may have gone by since the call was admitted: it is made by what holds now.
+        let rules = &self.rules.borrow().clone();
+        let exchanged = match self.admit_again(&request, rules, &mut entry).await {
+            Ok(()) => self.exchange(request, rules, &mut entry).await,
+            Err(denial) => Err(denial),
+        };
+        let (head, body, awaited) = match exchanged {
             Ok(exchanged) => exchanged,
             Err(denial) => return Answer::last_event(&denial, id.as_deref(), entry),
         };

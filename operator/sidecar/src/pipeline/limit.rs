@@ -1,5 +1,6 @@
 //! How often and how much at a time: token buckets and places.
 
+use super::failures::Failures;
 use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -11,13 +12,18 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Buckets after which those that are full again are thrown away, and how many requests go by between two such looks.
 const MANY_BUCKETS: usize = 4096;
 const LOOK_EVERY: usize = 1024;
 
-/// How long a `server/discover` waits for its turn. A client that is refused one falls back to the legacy era.
+/// How long a `server/discover` waits for its turn, and how long for a place. A client that is refused one falls back to the
+/// legacy era.
 const DISCOVER_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause between two looks for a place. To wake all who wait whenever a place is given back would be more work.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a bucket belongs to: a caller, or an address where callers are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +46,8 @@ pub struct RateLimits {
     rates: Rates,
     requests: Buckets<LimitKey>,
     discover: Buckets<LimitKey>,
-    failures: Buckets<LimitKey>,
+    /// What credentials that do not hold may cost.
+    pub failures: Failures,
     /// The rates of named tools in the policy's order, then that of all others.
     tools: Vec<(Option<usize>, ToolBuckets)>,
     seen: AtomicUsize,
@@ -106,7 +113,7 @@ impl RateLimits {
         Self {
             requests: buckets(rates.per_principal),
             discover: buckets(rates.discover),
-            failures: buckets(rates.failed_authentication),
+            failures: Failures::new(rates.failed_authentication),
             tools: named.chain([(None, buckets(rates.per_tool))]).collect(),
             rates: rates.clone(),
             seen: AtomicUsize::new(0),
@@ -154,25 +161,12 @@ impl RateLimits {
         })
     }
 
-    /// Whether requests from this address may still fail authentication.
-    ///
-    /// # Errors
-    ///
-    /// When too many did.
-    pub fn failed_authentication(&self, address: IpAddr) -> Result<(), Limited> {
-        check(
-            &self.failures,
-            &LimitKey::of_address(address),
-            "rate_of_failed_authentication",
-        )
-    }
-
     /// Throws away the buckets that nobody takes from any more.
     fn tidy(&self) {
         if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
             return;
         }
-        for buckets in [&self.requests, &self.discover, &self.failures] {
+        for buckets in [&self.requests, &self.discover] {
             if buckets.len() > MANY_BUCKETS {
                 buckets.retain_recent();
             }
@@ -234,6 +228,21 @@ impl Places {
             key,
             endless,
         })
+    }
+
+    /// Waits for a place for a `server/discover` of the caller.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time.
+    pub async fn discover(&self, key: LimitKey, limits: &Limits) -> Result<Place, Limited> {
+        let end = Instant::now() + DISCOVER_WAIT;
+        loop {
+            match self.take(key, false, limits) {
+                Err(_) if Instant::now() < end => tokio::time::sleep(LOOK_AGAIN).await,
+                taken => return taken,
+            }
+        }
     }
 }
 
@@ -343,6 +352,26 @@ mod tests {
         drop((second, stream));
         assert!(places.0.lock().unwrap().by_caller.is_empty());
         assert_eq!(places.0.lock().unwrap().all, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn discovery_waits_for_a_place_and_not_for_ever() {
+        let places = Places::default();
+        let limits = Limits {
+            concurrent_requests_per_principal: 1,
+            ..Limits::default()
+        };
+        let taken = places.take(key(1), false, &limits).unwrap_or_else(|_| panic!());
+        let waited = Instant::now();
+        let refused = places.discover(key(1), &limits).await.err().unwrap();
+        assert_eq!(refused.reason, "concurrency_of_caller");
+        assert!(waited.elapsed() >= DISCOVER_WAIT);
+        let giving_back = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            drop(taken);
+        };
+        let (found, ()) = tokio::join!(places.discover(key(1), &limits), giving_back);
+        assert!(found.is_ok());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod budget;
 mod cors;
 mod decide;
 mod denial;
+mod failures;
 mod forward;
 mod head;
 mod inspect;
@@ -29,6 +30,7 @@ pub use rules::{CurrentRules, Rules};
 
 use crate::audit::{Admission, Entry, Outcome, Record};
 use crate::confirm::Confirmations;
+use crate::guard::EnforcementWatch;
 use crate::metrics::Metrics;
 use crate::seal::Seal;
 use crate::server::{ServerTools, Upstream};
@@ -36,7 +38,7 @@ use admit::{Admitted, Told};
 use head::Purpose;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -46,6 +48,7 @@ use sallyport_auth::PeerCertificate;
 use sallyport_core::drain::Drain;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Everything that a request needs. One per sidecar.
 pub struct Pipeline {
@@ -55,6 +58,8 @@ pub struct Pipeline {
     pub upstream: Upstream,
     /// What the server offers.
     pub tools: ServerTools,
+    /// Whether the pod is refused what it must be.
+    pub enforcement: EnforcementWatch,
     /// Seals what callers bring back.
     pub seal: Arc<Seal>,
     /// Asks persons.
@@ -69,6 +74,8 @@ pub struct Pipeline {
     pub places: Places,
     /// Bytes under way.
     pub budget: Budget,
+    /// Calls with large arguments that are decided on at a time, which is one: it takes many times what it has in the text.
+    pub readings: Semaphore,
 }
 
 /// Who is at the other end of a connection.
@@ -106,6 +113,24 @@ impl Pipeline {
         response
     }
 
+    /// Leaves a record of a request from `address` whose head could not be read, and which was answered with `status`.
+    pub async fn unread(&self, status: StatusCode, address: IpAddr) {
+        let Ok(admission) = Admission::take(&self.journal).await else {
+            self.metrics.audit_unrecorded_refusals.inc();
+            return;
+        };
+        let rules = self.rules.borrow().clone();
+        let entry = Entry::without_head(
+            admission,
+            rules.endpoint.clone(),
+            rules.policy.generation,
+            address,
+            self.drain.clone(),
+            self.metrics.clone(),
+        );
+        entry.refused(status, Outcome::Malformed, "unreadable_head", 0);
+    }
+
     async fn answer(
         self: &Arc<Self>,
         head: Parts,
@@ -130,14 +155,14 @@ impl Pipeline {
         let mut told = Told::default();
         match self.admit(verb, head, body, peer, rules, &mut entry, &mut told).await {
             Ok(Admitted::Forward(request)) => self.forward(*request, rules, entry).await,
-            Ok(Admitted::Elicit(request, elicitation)) => self.elicit(*request, elicitation, rules.clone(), entry),
+            Ok(Admitted::Elicit(request, elicitation)) => self.elicit(*request, elicitation, entry),
             Ok(Admitted::Ask(body)) => {
                 entry.confirmation(Confirmation::Requested);
                 answered_here(json(body.into()), entry, Outcome::ConfirmationRequired)
             }
             Ok(Admitted::Taken) => {
                 let mut accepted = Response::new(Answer::whole(Full::default()));
-                *accepted.status_mut() = http::StatusCode::ACCEPTED;
+                *accepted.status_mut() = StatusCode::ACCEPTED;
                 answered_here(accepted, entry, Outcome::Allowed)
             }
             Err(denial) => refused(&denial, &told, entry),

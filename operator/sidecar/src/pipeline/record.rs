@@ -21,10 +21,7 @@ pub fn asked(call: &Call, arguments: ArgumentsMode) -> Asked {
         (method, None) if method.starts_with("resources/") => call.uri.as_deref().map(Target::resource),
         _ => None,
     };
-    asked.arguments = call
-        .arguments
-        .as_deref()
-        .map(|raw| CallArguments::new(raw.get(), arguments));
+    asked.arguments = self::arguments(call, arguments);
     if let Some(task) = call.task_id.as_deref().or(call.meta.related_task.as_deref()) {
         asked.task(task);
     }
@@ -38,6 +35,12 @@ pub fn asked(call: &Call, arguments: ArgumentsMode) -> Asked {
         asked.traceparent(traceparent);
     }
     asked
+}
+
+/// The call's arguments, if it has any.
+pub fn arguments(call: &Call, mode: ArgumentsMode) -> Option<CallArguments> {
+    let raw = call.arguments.as_deref()?;
+    Some(CallArguments::new(raw.get(), mode))
 }
 
 /// The era and version that a request is of.

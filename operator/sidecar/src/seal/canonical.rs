@@ -101,9 +101,9 @@ fn write(value: &Value<'_>, form: Form, depth: usize, written: &mut String) -> R
         }
         Some(b'[') => {
             written.push('[');
-            for (index, element) in value.elements().iter().enumerate() {
+            for (index, element) in value.elements().enumerate() {
                 written.push_str(if index == 0 { "" } else { "," });
-                write(element, form, depth + 1, written)?;
+                write(&element, form, depth + 1, written)?;
             }
             written.push(']');
         }

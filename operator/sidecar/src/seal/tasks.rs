@@ -60,11 +60,8 @@ pub fn open(
     }
     if let Some(meta) = params.get("_meta")? {
         ids.extend(meta.at(&[RELATED_TASK, "taskId"])?);
-        ids.extend(
-            meta.get(RELATED_TASK_IDS)?
-                .map(|ids| ids.elements())
-                .unwrap_or_default(),
-        );
+        let related = meta.get(RELATED_TASK_IDS)?;
+        ids.extend(related.iter().flat_map(Value::elements));
     }
     let mut tasks = Vec::new();
     for id in ids {
@@ -122,7 +119,7 @@ pub fn wrap(
         }
         ids.extend(result.at(&["task", "taskId"])?);
         if method == Some("tasks/list") {
-            for task in result.get("tasks")?.map(|tasks| tasks.elements()).unwrap_or_default() {
+            for task in result.get("tasks")?.iter().flat_map(Value::elements) {
                 ids.extend(task.get("taskId")?);
             }
         }

@@ -169,6 +169,7 @@ impl MessageError {
             Self::Strict(StrictError::NotJson(_) | StrictError::NotUtf8(_)) => "not_json",
             Self::Strict(StrictError::TooDeep(_)) => "too_deep",
             Self::Strict(StrictError::DuplicateKey) => "duplicate_key",
+            Self::Strict(StrictError::TooManyKeys) => "too_many_keys",
             Self::Strict(StrictError::CaseVariantKey) => "case_variant_key",
             Self::Batch => "batch",
             Self::NotAnObject => "not_an_object",

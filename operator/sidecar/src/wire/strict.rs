@@ -6,6 +6,7 @@
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -14,6 +15,15 @@ pub const MAX_DEPTH: usize = 120;
 
 /// Most members of an object whose members are looked at one by one.
 const MAX_MEMBERS: usize = 1024;
+
+/// Most bytes that the keys take which are remembered at a time to find one that comes twice. Part of
+/// [`Limits::BASE_BYTES`](sallyport_policy::Limits::BASE_BYTES). A text of a mebibyte has no keys that take so much.
+const KEYS_BYTES: usize = 16 << 20;
+
+/// What a key takes beside its text where that is a copy: its share of a node with room for eleven, of which it has five, and
+/// what an allocation takes beside what was asked for.
+const KEY_BYTES: usize = 64;
+const ALLOCATION: usize = 16;
 
 /// What the visitor says of a key that comes twice; serde's errors carry nothing but text.
 const DUPLICATE: &str = "a key comes twice in one object";
@@ -33,6 +43,9 @@ pub enum StrictError {
     /// The same key twice, anywhere.
     #[error("a key comes twice in one object")]
     DuplicateKey,
+    /// So many keys that to compare them would take too much memory.
+    #[error("there are too many members in one object")]
+    TooManyKeys,
     /// `Method` beside or instead of `method`.
     #[error("a key differs from one of the protocol's only in case")]
     CaseVariantKey,
@@ -47,9 +60,12 @@ pub fn read(bytes: &[u8], depth: usize) -> Result<&str, StrictError> {
     let text = std::str::from_utf8(bytes)?;
     check_depth(text, depth.min(MAX_DEPTH))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let unique = Unique.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    let left = Cell::new(Some(KEYS_BYTES));
+    let unique = Unique { left: &left };
+    let unique = unique.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     match unique {
         Ok(()) => Ok(text),
+        Err(_) if left.get().is_none() => Err(StrictError::TooManyKeys),
         Err(error) if error.to_string().starts_with(DUPLICATE) => Err(StrictError::DuplicateKey),
         Err(error) => Err(error.into()),
     }
@@ -87,9 +103,12 @@ fn check_depth(text: &str, limit: usize) -> Result<(), StrictError> {
 
 /// Reads any value to its end and keeps nothing.
 #[derive(Clone, Copy)]
-struct Unique;
+struct Unique<'a> {
+    /// How much memory is left for keys; `None` once it was not enough.
+    left: &'a Cell<Option<usize>>,
+}
 
-impl<'de> DeserializeSeed<'de> for Unique {
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -97,7 +116,7 @@ impl<'de> DeserializeSeed<'de> for Unique {
     }
 }
 
-impl<'de> Visitor<'de> for Unique {
+impl<'de> Visitor<'de> for Unique<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,12 +154,23 @@ impl<'de> Visitor<'de> for Unique {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = BTreeSet::new();
+        let mut taken = 0;
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            let bytes = match &key {
+                Cow::Borrowed(_) => KEY_BYTES,
+                Cow::Owned(text) => KEY_BYTES + ALLOCATION + text.len(),
+            };
+            taken += bytes;
+            self.left.set(self.left.get().and_then(|left| left.checked_sub(bytes)));
+            if self.left.get().is_none() {
+                return Err(A::Error::custom("too many keys"));
+            }
             if !seen.insert(key) {
                 return Err(A::Error::custom(DUPLICATE));
             }
             map.next_value_seed(self)?;
         }
+        self.left.set(self.left.get().map(|left| left + taken));
         Ok(())
     }
 }
@@ -236,6 +266,25 @@ mod tests {
             );
         }
         assert!(read(br#"{"a":{"a":{"a":[{"a":1},{"a":1}]}}}"#, 64).is_ok());
+    }
+
+    #[test]
+    fn keys_that_take_too_much_to_compare_are_refused_and_a_mebibyte_of_them_is_not() {
+        let object = |keys: usize, rest: &str| {
+            let keys = (0..keys).map(|number| format!("\"{number:x}\":0,"));
+            format!("{{{}\"rest\":{rest}}}", keys.collect::<String>())
+        };
+        let mebibyte = object(120_000, "0");
+        assert!(mebibyte.len() > 1 << 20);
+        assert!(read(mebibyte.as_bytes(), 64).is_ok());
+        let many = object(KEYS_BYTES / KEY_BYTES, "0");
+        assert!(matches!(read(many.as_bytes(), 64), Err(StrictError::TooManyKeys)));
+        // Those of the objects around count too, those before do not.
+        let half = KEYS_BYTES / KEY_BYTES * 2 / 3;
+        let nested = object(half, &object(half, "0"));
+        assert!(matches!(read(nested.as_bytes(), 64), Err(StrictError::TooManyKeys)));
+        let both = format!("[{},{}]", object(half, "0"), object(half, "0"));
+        assert!(read(both.as_bytes(), 64).is_ok());
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Drop for Replicas {
 }
 
 /// The server: sessions as it likes them, and a tool that runs whenever it is called.
-async fn serve(received: Received) -> Answer {
+pub async fn serve(received: Received) -> Answer {
     let message: Value = serde_json::from_slice(&received.body).unwrap_or_default();
     match message["method"].as_str() {
         Some("initialize") => {
@@ -109,18 +109,21 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn secret(caller: &str) -> String {
+pub fn secret(caller: &str) -> String {
     format!("{caller}-secret-of-the-test-0123456789abcdef")
+}
+
+/// In hexadecimal.
+pub fn sha256(text: impl AsRef<[u8]>) -> String {
+    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn key_file() -> Value {
     let keys = [ALICE, BOB].map(|caller| {
-        let hash = Sha256::digest(secret(caller))
-            .iter()
-            .fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
+        let hash = sha256(secret(caller));
         json!({"id": caller, "hash": format!("sha256:{hash}"), "subject": caller})
     });
     json!({"keys": keys})
@@ -210,7 +213,7 @@ async fn without_confirmation_the_same_call_runs_as_often_as_it_is_sent() {
     assert_eq!(replicas.ran().len(), 3);
 }
 
-async fn initialize(at: SocketAddr, caller: &str, capabilities: &Value) -> String {
+pub async fn initialize(at: SocketAddr, caller: &str, capabilities: &Value) -> String {
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "c", "version": "1"},
     }});
@@ -219,7 +222,7 @@ async fn initialize(at: SocketAddr, caller: &str, capabilities: &Value) -> Strin
     response.headers()["mcp-session-id"].to_str().unwrap().to_owned()
 }
 
-fn in_session(at: SocketAddr, caller: &str, session: &str, message: &Value) -> Request<Full<Bytes>> {
+pub fn in_session(at: SocketAddr, caller: &str, session: &str, message: &Value) -> Request<Full<Bytes>> {
     let mut request = request(at, caller, message);
     let headers = request.headers_mut();
     headers.insert("mcp-session-id", session.parse().unwrap());
@@ -227,7 +230,7 @@ fn in_session(at: SocketAddr, caller: &str, session: &str, message: &Value) -> R
     request
 }
 
-fn legacy_wipe() -> Value {
+pub fn legacy_wipe() -> Value {
     json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "wipe", "arguments": {"disk": "sda"}}})
 }
 
@@ -265,7 +268,7 @@ async fn where_callers_are_not_told_apart_a_known_session_id_is_enough() {
     assert_eq!(send(stolen).await.status(), 202);
 }
 
-async fn next_event(body: &mut Incoming) -> Value {
+pub async fn next_event(body: &mut Incoming) -> Value {
     let mut text = String::new();
     loop {
         let frame = body.frame().await.unwrap().unwrap();

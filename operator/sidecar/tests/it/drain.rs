@@ -1,6 +1,8 @@
 //! The end: requests finish, streams end, and every record is written.
 
-use crate::support::{CALL, Lines, Running, Server, client, events, get, pair, policy, post, reply, send, until};
+use crate::support::{
+    CALL, Lines, Running, Server, client, events, get, pair, policy, post, program, reply, send, until,
+};
 use http_body_util::{BodyExt, Full};
 use pretty_assertions::assert_eq;
 use std::process::Stdio;
@@ -97,7 +99,7 @@ async fn no_record_is_lost_when_sigterm_comes_in_the_middle() {
     std::fs::create_dir_all(&directory).unwrap();
     let file = directory.join("policy.json");
     std::fs::write(&file, policy(server.port).to_text().unwrap()).unwrap();
-    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sallyport-sidecar"))
+    let mut program = program()
         .args(["run", "--policy"])
         .arg(&file)
         .stdin(Stdio::null())

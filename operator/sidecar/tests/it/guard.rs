@@ -1,10 +1,12 @@
 //! Whether the pod is closed, before the server starts and while it runs.
 
-use crate::support::{REFUSING, Running, Server, pair, policy, reply, until};
+use crate::support::{CALL, Lines, REFUSING, Running, Server, json_answer, json_of, pair, policy, post, reply, until};
+use hyper_util::rt::TokioIo;
 use pretty_assertions::assert_eq;
 use sallyport_policy::PolicyFile;
 use sallyport_policy::enforcement::{Enforcement, EnforcementMode, EnforcementReport, KubernetesApi, Verdict};
 use sallyport_sidecar::guard::{NotRefused, Probe, wait};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -212,6 +214,56 @@ async fn a_running_pod_that_opens_gets_no_more_calls_until_it_is_closed_again() 
             sidecar.admin("/readyz").await.0 == 200
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_kept_open_is_served_no_call_while_the_network_is() {
+    let server = Server::start(async |_| json_answer(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)).await;
+    let (listener, at) = listener().await;
+    drop(listener);
+    for mode in [EnforcementMode::Required, EnforcementMode::Warn] {
+        let mut policy = policy(server.port);
+        policy.enforcement.canaries = vec![at];
+        policy.enforcement.mode = mode;
+        let lines = Lines::default();
+        let sidecar = Running::start(policy, lines.clone()).await;
+        let before = server.received().len();
+        // Nobody waits until it is ready: the call waits for the first round.
+        let stream = TcpStream::connect(sidecar.traffic).await.unwrap();
+        let (mut kept, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let mut call = async || {
+            let mut request = post(sidecar.traffic, CALL);
+            *request.uri_mut() = "/mcp".parse().unwrap();
+            let host = sidecar.traffic.to_string().parse().unwrap();
+            request.headers_mut().insert("host", host);
+            kept.ready().await.unwrap();
+            let response = kept.send_request(request).await.unwrap();
+            let again = response.headers().get("retry-after").is_some();
+            let (status, answer) = json_of(response).await;
+            (status.as_u16(), again, answer["error"]["code"].as_i64())
+        };
+        assert_eq!(call().await, (200, false, None));
+
+        let reachable = TcpListener::bind(at).await.unwrap();
+        sidecar.admin("/enforcement").await;
+        if mode == EnforcementMode::Warn {
+            assert_eq!(call().await, (200, false, None));
+            continue;
+        }
+        assert_eq!(call().await, (503, true, Some(-31503)));
+        assert_eq!(server.received().len(), before + 1);
+        let record = lines.wait(2).await.remove(1);
+        assert_eq!(
+            (&record["outcome"], &record["reason"], &record["toolName"]),
+            (&json!("denied"), &json!("network_open"), &json!("echo"))
+        );
+        drop(reachable);
+        sidecar.admin("/enforcement").await;
+        assert_eq!(call().await, (200, false, None));
     }
 }
 

@@ -96,6 +96,66 @@ async fn streams_without_an_end_have_places_of_their_own_which_they_give_back() 
 }
 
 #[tokio::test]
+async fn discovery_waits_for_a_place_where_other_requests_are_refused() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let server = Server::start(move |received| {
+        let mut released = released.clone();
+        async move {
+            if received.headers.contains_key("x-wait") {
+                released.wait_for(|released| *released).await.unwrap();
+            }
+            json_answer(RESULT)
+        }
+    })
+    .await;
+    let (sidecar, _) = with_limits(&server, |limits| limits.concurrent_requests_per_principal = 1).await;
+    let mut waiting = post(sidecar.traffic, CALL);
+    waiting.headers_mut().insert("x-wait", "1".parse().unwrap());
+    let waiting = tokio::spawn(send(waiting));
+    until("the call has the place", async || server.received().len() == 1).await;
+    let discovering = tokio::spawn(send(modern(sidecar.traffic, "server/discover", None, "")));
+    until("discovery is under way", async || {
+        let (_, metrics) = sidecar.admin("/metrics").await;
+        metrics
+            .lines()
+            .any(|line| line == "sallyport_sidecar_active_requests 2")
+    })
+    .await;
+    assert_eq!(
+        send(post(sidecar.traffic, CALL)).await.status(),
+        429,
+        "the place is taken"
+    );
+    assert!(!discovering.is_finished());
+    release.send(true).unwrap();
+    assert_eq!(discovering.await.unwrap().status(), 200);
+    assert_eq!(waiting.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn arguments_that_would_take_many_times_their_length_are_refused_before_they_do() {
+    let server = fixture().await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.body_bytes = 1 << 20).await;
+    let call = async |item: &str, count: usize| {
+        let items = vec![item; count].join(",");
+        let call = CALL.replace(r#"{"text":"secret"}"#, &format!(r#"{{"items":[{items}]}}"#));
+        json_of(send(post(sidecar.traffic, call)).await).await
+    };
+    let (status, refused) = call(r#"{"a":0}"#, 120_000).await;
+    assert_eq!(
+        (status.as_u16(), &refused["error"]["code"]),
+        (200, &json!(-32602)),
+        "{refused}"
+    );
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("too many values"), "{message}");
+    assert_eq!(lines.wait(1).await[0]["reason"], "too_many_values");
+    assert!(server.received().is_empty());
+    let (_, allowed) = call("0", 500_000).await;
+    assert!(allowed["result"].is_object(), "{allowed}");
+}
+
+#[tokio::test]
 async fn a_call_on_a_stream_ends_with_an_error_when_the_server_falls_silent() {
     let server = Server::start(async |_| {
         let (sender, answer) = events("text/event-stream");

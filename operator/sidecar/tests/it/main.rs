@@ -5,12 +5,14 @@
 
 mod admin;
 mod audit;
+mod authentication;
 mod bridge;
 mod confirmation;
 mod drain;
 mod eras;
 mod forwarding;
 mod guard;
+mod late;
 mod limits;
 mod lists;
 mod ports;

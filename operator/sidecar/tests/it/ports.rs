@@ -1,6 +1,6 @@
 //! Whose the sidecar's port is while the sidecar is away: the two programs as the pod runs them, and a server that wants it.
 
-use crate::support::{CALL, Server, client, json_answer, policy, post, until};
+use crate::support::{CALL, Server, client, json_answer, policy, post, program, until};
 use http_body_util::BodyExt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl Pod {
     }
 
     fn run(&self, arguments: &[&str], socket: Option<(&str, &Path)>) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport-sidecar"));
+        let mut command = program();
         command
             .args(arguments)
             .arg("--policy")

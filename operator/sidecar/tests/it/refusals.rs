@@ -26,6 +26,45 @@ fn call_with(headers: &str) -> String {
     format!("POST /mcp HTTP/1.1\r\nx-test: 1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{CALL}")
 }
 
+#[tokio::test]
+async fn what_is_no_request_of_http_is_recorded_once_and_a_connection_that_only_ends_is_not() {
+    let server = fixture().await;
+    let (sidecar, lines) = pair(&server).await;
+    let host = "Host: demo.team-a.svc\r\n";
+    let many: Vec<_> = (0..101).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many = many.concat();
+    let whole = call_with(&format!("{host}Content-Type: application/json\r\n")).replace("Connection: close\r\n", "");
+    for (count, request, status) in [
+        (1, format!("POST /mcp HTTP/1.1\r\n{host}{many}\r\n"), 431),
+        (2, "no request of anything\r\n\r\n".to_owned(), 400),
+        (3, format!("POST /mcp HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n"), 400),
+        // After one that is answered, on the same connection.
+        (5, format!("{whole}no request of anything\r\n\r\n"), 400),
+    ] {
+        let answer = raw(sidecar.traffic, request.as_bytes()).await;
+        assert!(answer.contains(&format!("HTTP/1.1 {status} ")), "{count}: {answer}");
+        let record = lines.wait(count).await.remove(count - 1);
+        assert_eq!(
+            (&record["outcome"], &record["reason"], &record["status"]),
+            (&json!("malformed"), &json!("unreadable_head"), &json!(status))
+        );
+        assert_eq!(
+            (&record["clientIp"], &record["httpMethod"], &record["path"]),
+            (&json!("127.0.0.1"), &json!("_OTHER"), &json!(""))
+        );
+    }
+    // A client that leaves, with or without the beginning of a head, was refused nothing.
+    for beginning in ["", "POST /mcp HT"] {
+        let mut stream = TcpStream::connect(sidecar.traffic).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        drop(stream);
+    }
+    assert_eq!(send(post(sidecar.traffic, CALL)).await.status(), 200);
+    assert_eq!(lines.wait(6).await[5]["outcome"], "allowed");
+    sidecar.stop().await.unwrap();
+    assert_eq!(lines.records().len(), 6);
+}
+
 /// Requests, the status that each gets, and the record's reason if it is refused.
 fn heads() -> Vec<(String, u16, Option<&'static str>)> {
     const HOST: &str = "Host: demo.team-a.svc:8080\r\n";

@@ -135,7 +135,7 @@ pub async fn present(
     peer: Option<&PeerCertificate>,
 ) -> Result<Principal, Rejection> {
     authenticator
-        .authenticate(&head(&[&format!("Bearer {token}")]), peer)
+        .authenticate(&head(&[&format!("Bearer {token}")]), peer, &())
         .await
 }
 

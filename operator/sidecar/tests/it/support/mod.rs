@@ -88,6 +88,15 @@ pub fn place() -> Place {
     }
 }
 
+/// The program itself, in a pod whose API server is refused.
+pub fn program() -> tokio::process::Command {
+    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sallyport-sidecar"));
+    program
+        .env("KUBERNETES_SERVICE_HOST", REFUSING.ip().to_string())
+        .env("KUBERNETES_SERVICE_PORT", REFUSING.port().to_string());
+    program
+}
+
 /// A sidecar that runs.
 pub struct Running {
     pub traffic: SocketAddr,
@@ -103,7 +112,10 @@ impl Running {
     }
 
     pub async fn start_at(policy: PolicyFile, place: Place, sink: impl Write + Send + 'static) -> Self {
-        let sidecar = Sidecar::bind(policy, place, sink).await.unwrap();
+        Self::serve(Sidecar::bind(policy, place, sink).await.unwrap())
+    }
+
+    pub fn serve(sidecar: Sidecar) -> Self {
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
         let admin = on_loopback(sidecar.admin_address());
