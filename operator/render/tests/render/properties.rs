@@ -98,7 +98,8 @@ proptest! {
                     let address = Network::host(text.parse().unwrap());
                     network.contains(&address) && !except.iter().any(|inner| inner.contains(&address))
                 };
-                let never = ["127.0.0.1", "169.254.169.254", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254", "2002:a00:1::"];
+                let never = ["127.0.0.1", "169.254.169.254", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254",
+                    "fd20:ce::254", "2002:a00:1::"];
                 prop_assert!(!never.into_iter().any(open), "{:?}", block);
                 let servers = facts.api_servers.iter().map(ToString::to_string);
                 prop_assert!(!servers.into_iter().any(|address| open(&address)), "{:?}", block);
@@ -194,13 +195,13 @@ proptest! {
     fn no_policy_reaches_everything_a_metadata_service_the_api_or_dns((endpoint, facts) in input()) {
         let policy = children(&endpoint, &facts).network_policy.spec.unwrap();
         let metadata = ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192",
-            "fd00:ec2::254", "127.0.0.1", "::1"];
+            "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "127.0.0.1", "::1"];
         let metadata = metadata.iter().map(|address| address.parse::<IpAddr>().unwrap());
         let closed: Vec<_> = metadata.chain(facts.api_servers.iter().copied()).map(Network::host).collect();
         for rule in policy.egress.iter().flatten() {
             for block in rule.to.iter().flatten().filter_map(|peer| peer.ip_block.as_ref()) {
                 let network: Network = block.cidr.parse().unwrap();
-                prop_assert!(network.prefix() >= 8, "{}", block.cidr);
+                prop_assert!(network.prefix() >= if network.is_ipv4() { 8 } else { 32 }, "{}", block.cidr);
                 let except: Vec<Network> = block.except.iter().flatten().map(|text| text.parse().unwrap()).collect();
                 prop_assert!(except.iter().all(|inner| network.contains(inner) && *inner != network), "{:?}", block);
                 for address in &closed {
