@@ -202,7 +202,7 @@ fn destination(destination: &Destination) -> Option<NetworkPolicyEgressRule> {
     }
 }
 
-/// Every public address of both families, without those of the Kubernetes API.
+/// Every public address of both families, without those of the Kubernetes API and of the cluster.
 fn public(file: &EgressFile) -> Vec<NetworkPolicyPeer> {
     let denied = file.addresses.denied.iter().map(|denied| denied.network);
     let closed: Vec<Network> = egress::not_public().chain(denied).collect();

@@ -278,6 +278,7 @@ mod tests {
             priority_class: "p".into(),
             cluster_domain: "cluster.local".into(),
             operator_namespace: "sallyport-system".into(),
+            cluster_networks: crate::ClusterNetworks::default(),
             operator_pod_labels: [("app".to_owned(), "sallyport".to_owned())].into(),
         };
         validate(&endpoint.unwrap(), &settings, &Facts::default()).unwrap()

@@ -1,6 +1,6 @@
 //! What holds for every endpoint that validates.
 
-use super::{common::settings, inputs::input};
+use super::{common::settings_of_a_public_cluster as settings, inputs::input};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -10,7 +10,8 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use proptest::prelude::*;
-use sallyport_api::McpEndpoint;
+use sallyport_api::{McpEndpoint, v1alpha1::EgressRule};
+use sallyport_policy::egress::{EgressFile, FILE_NAME};
 use sallyport_render::{
     Children, Facts, NamespaceMember, Network, Prepared, footprint, hardening, render, render_namespace, validate,
 };
@@ -19,6 +20,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
+
+/// Addresses of pods, Services and nodes of [`settings`].
+const OF_CLUSTER: [&str; 6] = [
+    "11.17.0.1",
+    "12.65.0.1",
+    "203.129.0.1",
+    "2600:1f00:1::1",
+    "2600:1f00:2::1",
+    "2600:1f00:3::1",
+];
 
 proptest! {
     #[test]
@@ -106,7 +117,23 @@ proptest! {
                 // Private networks only as far as the endpoint allows them by themselves.
                 let allowed = endpoint.spec.egress.allow.iter().any(|rule| rule.cidr.as_ref() == Some(&block.cidr));
                 prop_assert!(allowed || !["10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fc00::1"].into_iter().any(open));
+                prop_assert!(allowed || !OF_CLUSTER.into_iter().any(open), "{:?}", block);
             }
+        }
+    }
+
+    #[test]
+    fn no_host_lies_in_a_network_of_the_cluster_unless_a_rule_opens_it((endpoint, facts) in input()) {
+        let Some(gateway) = children(&endpoint, &facts).gateway else { return Ok(()) };
+        let file = EgressFile::parse(&gateway.config_map.data.unwrap()[FILE_NAME]).unwrap();
+        for address in OF_CLUSTER.map(|text| text.parse::<IpAddr>().unwrap()) {
+            let opens = |rule: &EgressRule| {
+                let networks = rule.cidr.iter().map(|text| text.parse::<Network>().unwrap());
+                let mut except = rule.except.iter().map(|text| text.parse::<Network>().unwrap());
+                networks.into_iter().any(|network| network.holds(address)) && !except.any(|network| network.holds(address))
+            };
+            let opened = endpoint.spec.egress.allow.iter().any(opens) && !facts.api_servers.contains(&address);
+            prop_assert_eq!(file.decide_address(address).is_ok(), opened, "{}", address);
         }
     }
 
