@@ -63,7 +63,8 @@ pub fn validate(
         return Err(ValidateError::ClassDns);
     }
     let closed = egress::Closed::new(&facts.api_servers, &class.egress);
-    let callers = callers::callers(spec, &class, facts)?;
+    let confirmation = calls::confirmation(spec, &class)?;
+    let callers = callers::callers(spec, &class, facts, &confirmation)?;
     let recording = calls::recording(&spec.audit, &closed.forbidden)?;
     let (origins, external_host) = calls::outside(&spec.access)?;
     let targets = callers.targets.into_iter().chain(recording.target);
@@ -98,7 +99,7 @@ pub fn validate(
                 .iter()
                 .flat_map(|tools| tools.extensions.iter().cloned())
                 .collect(),
-            confirmation: calls::confirmation(spec, &class)?,
+            confirmation,
             sealing: callers.sealing,
             limits: calls::limits(spec.limits.as_ref(), &class.limits)?,
             audit: recording.policy,

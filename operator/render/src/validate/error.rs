@@ -467,7 +467,7 @@ pub enum ValidateError {
     },
     /// Replicas share no keys.
     #[error(
-        "sealing is needed with several replicas and authentication or confirmation: sessions and confirmations belong to one caller on every replica, so the replicas share keys; write sealing: {{from: {{sealedSecret: {{name: ...}}}}}}, or replicas: 1"
+        "sealing is needed with several replicas and authentication or confirmation (tools.sideEffects alone asks for confirmation too): sessions and confirmations belong to one caller on every replica, so the replicas share keys; write sealing: {{from: {{sealedSecret: {{name: ...}}}}}}, or replicas: 1, or, without authentication, confirmation: {{destructive: false}}"
     )]
     SealingMissing,
     /// No rules.
