@@ -70,6 +70,11 @@ pub fn validate(
     let targets = callers.targets.into_iter().chain(recording.target);
     let credentials = credentials(&spec.credentials, &facts.credentials)?;
     let (injected, credentials) = inject::split(&spec.egress, credentials)?;
+    let egress: Vec<_> = egress::rules(&spec.egress, &closed)?
+        .into_iter()
+        .chain(targets)
+        .collect();
+    inject::apart_from_the_sidecars(&egress)?;
     let is_own = |name: &str| credentials.iter().any(|own| own.name == name);
     let own: Vec<_> = spec
         .credentials
@@ -107,10 +112,7 @@ pub fn validate(
         keys: callers.keys,
         gateway: egress::gateway(spec, facts, injected, recording.bundle.clone()),
         bundles: callers.bundles.into_iter().chain(recording.bundle).collect(),
-        egress: egress::rules(&spec.egress, &closed)?
-            .into_iter()
-            .chain(targets)
-            .collect(),
+        egress,
         cluster_dns: spec.egress.dns == EgressDns::ClusterDns,
         network_enforcement: class.network_enforcement,
         canaries: facts.canaries.clone(),
