@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn a_gateway_is_reached_by_its_endpoint_and_the_operator_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
+    fn a_gateway_is_reached_by_its_endpoint_the_operator_and_scrapers_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
         let hosts = endpoint.spec.needs_gateway();
         let children = children(&endpoint, &facts);
         prop_assert_eq!(children.gateway.is_some(), hosts);
@@ -74,16 +74,24 @@ proptest! {
         let led = endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
         let ports = [3128, 3129].into_iter().take(1 + usize::from(led));
         let ports: Vec<_> = ports.map(|port| json!({"port": port, "protocol": "TCP"})).collect();
-        prop_assert_eq!(&ingress, &json!([
+        let servers = serde_json::to_value(&children.network_policy.spec.unwrap().ingress).unwrap();
+        let admin = json!([{"port": 15090, "protocol": "TCP"}]);
+        let scrapers = servers.as_array().unwrap().iter().filter(|rule| rule["ports"] == admin).skip(1).cloned();
+        let scraped = endpoint.spec.access.scrapers.len();
+        let expected = json!([
             {"from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}], "ports": ports},
             {
                 "from": [{
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "sallyport-system"}},
                     "podSelector": {"matchLabels": {"app.kubernetes.io/name": "sallyport"}},
                 }],
-                "ports": [{"port": 15090, "protocol": "TCP"}],
+                "ports": admin,
             },
-        ]));
+        ]);
+        let expected: Vec<_> = expected.as_array().unwrap().iter().cloned().chain(scrapers).collect();
+        prop_assert_eq!(expected.len(), 2 + usize::from(scraped > 0));
+        prop_assert_eq!(expected.get(2).map_or(0, |rule| rule["from"].as_array().unwrap().len()), scraped);
+        prop_assert_eq!(&ingress, &json!(expected));
         let injects = endpoint.spec.egress.allow.iter().any(|rule| rule.inject.is_some());
         let signer = json!({"to": ingress[0]["from"], "ports": [{"port": 15091, "protocol": "TCP"}]});
         let rules = policy.egress.unwrap_or_default();
