@@ -37,6 +37,7 @@ var refusedValues = []struct{ set, says string }{
 	{"watchNamespaces={Team_A}", "/watchNamespaces/0"},
 	{"networkPolicy.apiServer.ports={70000}", "/networkPolicy/apiServer/ports/0"},
 	{"networkPolicy.apiServer.cidrs={everywhere}", "/networkPolicy/apiServer/cidrs/0"},
+	{"egress.clusterNetworks.nodes={203.0.113.7}", "/egress/clusterNetworks/nodes/0"},
 	{"watchNamespace=team-a", "watchNamespace"},
 	{"nativePolicies.cilium=Always", "/nativePolicies/cilium"},
 	{"nativePolicies.clusterNetworkPolicy=Off", "/nativePolicies/clusterNetworkPolicy"},

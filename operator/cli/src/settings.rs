@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use sallyport_api::{McpEndpointClass, McpEndpointClassSpec, labels};
-use sallyport_render::{Amounts, ClassFact, Facts, NodeFeatures, Settings};
+use sallyport_render::{Amounts, ClassFact, ClusterNetwork, ClusterNetworks, Facts, NodeFeatures, Settings};
 use std::{
     collections::BTreeMap,
     fs,
@@ -41,6 +41,15 @@ pub struct Assumed {
     /// Addresses of the Kubernetes API, which are cut out of the networks that a server may reach
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     api_server: Vec<IpAddr>,
+    /// Networks of pods, as the operator is told, in which no host may lie
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pod_networks: Vec<ClusterNetwork>,
+    /// Networks of Services, likewise
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    service_networks: Vec<ClusterNetwork>,
+    /// Networks of nodes, likewise
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    node_networks: Vec<ClusterNetwork>,
     /// Address of the egress gateway's Service, which the API server gives; the default only stands for one
     #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
     gateway_address: IpAddr,
@@ -82,6 +91,11 @@ impl Assumed {
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.operator_namespace.clone(),
             operator_pod_labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), labels::OPERATOR.to_owned())]),
+            cluster_networks: ClusterNetworks {
+                pods: self.pod_networks.clone(),
+                services: self.service_networks.clone(),
+                nodes: self.node_networks.clone(),
+            },
         }
     }
 

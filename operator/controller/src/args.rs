@@ -3,7 +3,7 @@
 use crate::scope::Scope;
 use clap::{Parser, Subcommand, ValueEnum};
 use sallyport_api::{labels, quantity::Amount, v1alpha1::CANARY_PORT};
-use sallyport_render::{Amounts, Settings};
+use sallyport_render::{Amounts, ClusterNetwork, ClusterNetworks, Settings};
 use std::{net::SocketAddr, time::Duration};
 
 /// Runs MCP servers that are provably locked down.
@@ -76,6 +76,15 @@ pub struct RunArgs {
     /// Labels of the operator's own pods, which may reach the sidecars' admin port.
     #[arg(long, value_delimiter = ',', value_parser = label, default_value = "app.kubernetes.io/name=sallyport")]
     pub operator_pod_labels: Vec<(String, String)>,
+    /// Networks in which pods have their addresses, separated by commas; to be named where these are public.
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pub pod_networks: Vec<ClusterNetwork>,
+    /// Networks in which Services have their addresses, likewise.
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pub service_networks: Vec<ClusterNetwork>,
+    /// Networks in which nodes have their addresses, those by which they are reached from outside included, likewise.
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pub node_networks: Vec<ClusterNetwork>,
     /// Whether to use pod features that every node supports (user namespaces, strict supplemental groups).
     #[arg(long, value_enum, default_value_t = NodeFeatureMode::Auto)]
     pub node_features: NodeFeatureMode,
@@ -129,6 +138,11 @@ impl RunArgs {
             cluster_domain: self.cluster_domain.clone(),
             operator_namespace: self.pod_namespace.clone(),
             operator_pod_labels: self.operator_pod_labels.iter().cloned().collect(),
+            cluster_networks: ClusterNetworks {
+                pods: self.pod_networks.clone(),
+                services: self.service_networks.clone(),
+                nodes: self.node_networks.clone(),
+            },
         }
     }
 
@@ -236,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_the_cluster_are_as_written_and_none_by_default() {
+        let networks = |extra: &[&str]| parse(extra).unwrap().settings().cluster_networks;
+        assert_eq!(networks(&[]), ClusterNetworks::default());
+        let named = networks(&[
+            "--pod-networks=10.244.0.0/16,2600:1f00::/48",
+            "--service-networks=10.96.0.0/12",
+            "--node-networks=203.0.113.0/24",
+        ]);
+        let texts = |networks: &[ClusterNetwork]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(texts(&named.pods), ["10.244.0.0/16", "2600:1f00::/48"]);
+        assert_eq!(texts(&named.services), ["10.96.0.0/12"]);
+        assert_eq!(texts(&named.nodes), ["203.0.113.0/24"]);
+    }
+
+    #[test]
     fn bad_values_are_refused_with_an_example() {
         for (args, example) in [
             (["--sidecar-image=sidecar:latest"], "@sha256:"),
@@ -246,6 +275,10 @@ mod tests {
             (["--lease-duration=15"], "15s"),
             (["--operator-pod-labels=name"], "key=value"),
             (["--concurrency=0"], "1..=256"),
+            (["--pod-networks="], "as in 203.0.113.10/32"),
+            (["--pod-networks=10.244.0.0"], "as in 203.0.113.10/32"),
+            (["--service-networks=10.96.0.0/12,10.97.0.1/12"], "all host bits zero"),
+            (["--node-networks=0.0.0.0/0"], "at least /8"),
         ] {
             let error = match &args[0].strip_prefix("--sidecar-image=") {
                 Some(image) => {

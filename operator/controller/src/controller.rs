@@ -82,10 +82,10 @@ pub async fn run(
         .watches_stream(children::<Service>(&scope, &client), endpoints_of)
         .watches_stream(children::<Deployment>(&scope, &client), endpoints_of)
         .watches_stream(pods(&context, &scope, labels::ENDPOINT), |pod: Pod| {
-            labelled_endpoint(&pod)
+            labelled_endpoints(&pod)
         })
         .watches_stream(pods(&context, &scope, labels::EGRESS_OF), |pod: Pod| {
-            labelled_endpoint(&pod)
+            labelled_endpoints(&pod)
         })
         .watches_stream(
             quotas(&context, &scope),
@@ -243,7 +243,7 @@ where
 {
     let namespace = child.namespace().unwrap_or_default();
     let namesake = ObjectRef::new(labels::endpoint_of(&child.name_any())).within(&namespace);
-    let mut endpoints: Vec<_> = labelled_endpoint(&child).into_iter().collect();
+    let mut endpoints = labelled_endpoints(&child);
     if !endpoints.contains(&namesake) && namesake.name != labels::FENCE {
         endpoints.push(namesake);
     }
@@ -251,11 +251,15 @@ where
     endpoints
 }
 
-fn labelled_endpoint<K>(object: &K) -> Option<ObjectRef<Guarded>>
+/// Both endpoints of a pod to which somebody has added another's label.
+fn labelled_endpoints<K>(object: &K) -> Vec<ObjectRef<Guarded>>
 where
     K: Resource<DynamicType = ()>,
 {
-    let labels = object.labels();
-    let endpoint = labels.get(labels::ENDPOINT).or_else(|| labels.get(labels::EGRESS_OF))?;
-    Some(ObjectRef::new(endpoint).within(&object.namespace()?))
+    let namespace = object.namespace().unwrap_or_default();
+    let named = [labels::ENDPOINT, labels::EGRESS_OF].map(|label| object.labels().get(label));
+    let endpoints = named.into_iter().flatten();
+    endpoints
+        .map(|endpoint| ObjectRef::new(endpoint).within(&namespace))
+        .collect()
 }

@@ -65,14 +65,20 @@ impl Endpoints {
         })
     }
 
-    /// Endpoints that a NetworkPolicy is about: the one whose child it is, or all of its namespace if it is somebody else's.
+    /// Endpoints that a NetworkPolicy is about: the one that owns it, or all of its namespace if it is somebody else's.
+    ///
+    /// Names and owners are for anybody to write: only a policy that the operator repairs is an endpoint's own.
     pub fn concerned_by_policy(&self, policy: &PartialObjectMeta<NetworkPolicy>) -> Vec<ObjectRef<Guarded>> {
         let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
         if [labels::FENCE, labels::GATEWAY_FENCE].contains(&name.as_str()) {
             return vec![];
         }
-        let owner = labels::endpoint_of(&name);
-        let own = self.references(&namespace, |endpoint| endpoint.name_any() == owner);
+        let own = self.references(&namespace, |endpoint| {
+            let has_child = name == endpoint.name_any()
+                || endpoint.spec.needs_gateway() && name == labels::gateway_of(&endpoint.name_any());
+            let mut owners = policy.owner_references().iter();
+            has_child && owners.any(|owner| endpoint.uid().as_ref() == Some(&owner.uid))
+        });
         if own.is_empty() {
             self.references(&namespace, |_| true)
         } else {
@@ -106,5 +112,63 @@ pub fn member(endpoint: &McpEndpoint, settings: &Settings) -> NamespaceMember {
     NamespaceMember {
         footprint,
         quota: endpoint.spec.isolation.quota,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::{reflector, watcher};
+    use pretty_assertions::assert_eq;
+    use serde_json::{Value, json};
+
+    fn endpoints(of: &[(&str, Value)]) -> Endpoints {
+        let (store, mut writer) = reflector::store();
+        for (name, egress) in of {
+            let endpoint = json!({
+                "apiVersion": "sallyport.dev/v1alpha1", "kind": "McpEndpoint",
+                "metadata": {"name": name, "namespace": "team-a", "uid": format!("uid-of-{name}")},
+                "spec": {
+                    "server": {"image": "registry.example/mcp", "transport": {"http": {"port": 3001}}},
+                    "egress": egress,
+                },
+            });
+            let endpoint = serde_json::from_value(endpoint).unwrap();
+            writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(endpoint))));
+        }
+        Endpoints::new(vec![(Scope::All, store)])
+    }
+
+    fn concerned(endpoints: &Endpoints, policy: &str, owner: &str) -> Vec<String> {
+        let owner =
+            json!({"apiVersion": "sallyport.dev/v1alpha1", "kind": "McpEndpoint", "name": "demo", "uid": owner});
+        let policy = serde_json::from_value(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": policy, "namespace": "team-a", "ownerReferences": [owner]},
+        }));
+        let found = endpoints.concerned_by_policy(&policy.unwrap());
+        let mut names: Vec<_> = found.into_iter().map(|found| found.name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_policy_concerns_all_endpoints_of_its_namespace_unless_it_is_one_endpoints_own() {
+        let host = json!({"allow": [{"host": "api.example.com"}]});
+        let endpoints = endpoints(&[("demo", json!({})), ("web", host)]);
+        let all = ["demo", "web"];
+        for (policy, owner, expected) in [
+            ("demo", "uid-of-demo", &["demo"][..]),
+            ("web", "uid-of-web", &["web"]),
+            ("web-egress", "uid-of-web", &["web"]),
+            ("demo-egress", "uid-of-demo", &all),
+            ("web-egress", "uid-of-demo", &all),
+            ("web-egress", "somebody", &all),
+            ("demo", "somebody", &all),
+            ("allow-all", "uid-of-demo", &all),
+            ("sallyport-fence", "somebody", &[]),
+        ] {
+            assert_eq!(concerned(&endpoints, policy, owner), expected, "{policy} of {owner}");
+        }
     }
 }

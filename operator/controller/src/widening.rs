@@ -16,7 +16,7 @@ pub async fn find(context: &Context, endpoint: &ValidatedEndpoint) -> Result<Vec
     let api = Api::<NetworkPolicy>::namespaced(context.client.clone(), endpoint.namespace());
     let listed = api.list(&ListParams::default()).await;
     let policies = listed.map_err(|source| failed("NetworkPolicy", source))?.items;
-    // Most namespaces hold the operator's alone, and then there is no need to know the pods.
+    // Where a lone endpoint without a gateway has its own alone, there is no need to know the pods.
     if !policies.iter().any(|policy| may_widen(endpoint, policy)) {
         return Ok(vec![]);
     }

@@ -411,7 +411,7 @@ spec:
 mod tests {
     use super::*;
     use sallyport_api::McpEndpoint;
-    use sallyport_render::{Amounts, Facts, Settings, validate};
+    use sallyport_render::{Amounts, ClusterNetworks, Facts, Settings, validate};
 
     #[test]
     fn every_sample_is_an_endpoint_that_renders() {
@@ -422,6 +422,7 @@ mod tests {
             priority_class: "sallyport-endpoint".into(),
             cluster_domain: "cluster.local".into(),
             operator_namespace: "sallyport-system".into(),
+            cluster_networks: ClusterNetworks::default(),
             operator_pod_labels: [("app".to_owned(), "sallyport".to_owned())].into(),
         };
         for file in all() {

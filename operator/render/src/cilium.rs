@@ -5,7 +5,7 @@
 //! and allows its hosts by name.
 
 use crate::{
-    ValidatedEndpoint,
+    Network, ValidatedEndpoint,
     endpoint::Destination,
     fences::{DNS_LABEL, DNS_NAMESPACE, DNS_PORT},
     metadata::{self, Part},
@@ -17,7 +17,7 @@ use kube::{
     core::{NamespaceResourceScope, TypeMeta},
 };
 use sallyport_api::labels;
-use sallyport_policy::egress::{EgressFile, EgressMode, HostPattern};
+use sallyport_policy::egress::{DeniedNetworkKind, EgressFile, EgressMode, HostPattern};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -180,7 +180,7 @@ pub(crate) fn server_policy(endpoint: &ValidatedEndpoint) -> Option<CiliumNetwor
         entities.push(Entity::KubeApiserver);
     }
     let entities = (!entities.is_empty()).then_some(EgressDeny::Entities(entities));
-    let networks = outside.then(closed_networks);
+    let networks = outside.then(|| closed_networks(endpoint));
     let pods = EgressDeny::Endpoints([other_pods(endpoint)]);
     // Not from the pod's own node, where the kubelet's probes come from.
     let ingress = endpoint.external_host.is_none().then(from_outside);
@@ -196,7 +196,7 @@ pub(crate) fn server_policy(endpoint: &ValidatedEndpoint) -> Option<CiliumNetwor
 /// Opens the hosts that `file` names to the gateway's pods of `endpoint`, by name, and denies what it never dials; `None` if
 /// the cluster has no such policies.
 pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) -> Option<CiliumNetworkPolicy> {
-    // Nodes are not denied: a public host may be one.
+    // Nodes are denied only where the operator is told their networks: a public host may be one.
     let rule = Rule {
         endpoint_selector: metadata::selector(endpoint, Part::Gateway),
         egress: if knows_hosts(endpoint, file) {
@@ -204,7 +204,10 @@ pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) ->
         } else {
             vec![]
         },
-        egress_deny: vec![EgressDeny::Entities(vec![Entity::KubeApiserver]), closed_networks()],
+        egress_deny: vec![
+            EgressDeny::Entities(vec![Entity::KubeApiserver]),
+            closed_networks(endpoint),
+        ],
         ingress_deny: vec![from_outside()],
     };
     endpoint.cilium.then(|| policy_of(endpoint, Part::Gateway, &rule))
@@ -278,8 +281,28 @@ fn from_outside() -> IngressDeny {
     IngressDeny::Entities([Entity::World])
 }
 
-fn closed_networks() -> EgressDeny {
-    EgressDeny::Networks(never_open().map(|network| network.to_string()).collect())
+/// What no rule can open, and networks of the cluster of which no rule opens any part: a denial would win over that rule.
+///
+/// Not those of pods. Cilium knows pods by their labels, and one that is told to match networks against them too would deny
+/// those that are allowed.
+fn closed_networks(endpoint: &ValidatedEndpoint) -> EgressDeny {
+    let opened: Vec<_> = endpoint
+        .egress
+        .iter()
+        .filter_map(|rule| match rule.destination {
+            Destination::Network { network, .. } => Some(network),
+            Destination::KubernetesApi { address, .. } => Some(Network::host(address)),
+            Destination::Host(_) | Destination::Service { .. } => None,
+        })
+        .collect();
+    let is_apart = |network: &Network| {
+        let meets = |opened: &Network| opened.contains(network) || network.contains(opened);
+        !opened.iter().any(meets)
+    };
+    let of_cluster = endpoint.settings.cluster_networks.denied();
+    let of_cluster = of_cluster.filter(|denied| denied.kind != DeniedNetworkKind::Pods);
+    let closed = never_open().chain(of_cluster.map(|denied| denied.network).filter(is_apart));
+    EgressDeny::Networks(closed.map(|network| network.to_string()).collect())
 }
 
 /// Pods of any namespace but those that the server may reach.

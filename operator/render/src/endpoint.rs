@@ -31,7 +31,7 @@ pub struct ValidatedEndpoint {
     pub(crate) server: Server,
     pub(crate) credentials: Vec<MountedCredential>,
     pub(crate) access: Vec<Peer>,
-    /// Who may read the audit sidecar's metrics.
+    /// Who may read the metrics of audit sidecar and egress gateway.
     pub(crate) scrapers: Vec<Peer>,
     /// Origins of web pages that may call.
     pub(crate) origins: Vec<String>,

@@ -1,6 +1,6 @@
 //! What rendering needs besides the endpoint itself.
 
-use crate::Amounts;
+use crate::{Amounts, ClusterNetworks};
 use sallyport_api::McpEndpointClassSpec;
 use sallyport_policy::egress::EgressClients;
 use std::{
@@ -25,6 +25,8 @@ pub struct Settings {
     pub operator_namespace: String,
     /// Labels of the operator's pods, which may reach the sidecar's admin port. Nobody may, if empty.
     pub operator_pod_labels: BTreeMap<String, String>,
+    /// Networks of the cluster in which no host may lie.
+    pub cluster_networks: ClusterNetworks,
 }
 
 /// What was read from the cluster for one endpoint.

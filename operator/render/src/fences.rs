@@ -51,8 +51,8 @@ pub(crate) fn network_policy(endpoint: &ValidatedEndpoint) -> NetworkPolicy {
     policy_of(endpoint, Part::Server, ingress.collect(), egress.collect())
 }
 
-/// Closes the gateway's pods of `endpoint` both ways and opens the proxy to the server's pods, the admin port to the operator,
-/// and the way to name servers, to the collector of its events, and to public addresses on the ports that `file` names. Which
+/// Closes the gateway's pods of `endpoint` both ways and opens the proxy to the server's pods, the admin port to the operator
+/// and scrapers, and the way to name servers, to the collector of its events, and to public addresses on the ports that `file` names. Which
 /// hosts those may be is for the gateway to say.
 ///
 /// Name servers and public addresses stay closed where Cilium opens them: it adds policies up, and this would open them all.
@@ -75,7 +75,9 @@ pub(crate) fn gateway_policy(endpoint: &ValidatedEndpoint, file: &EgressFile) ->
         .chain(private)
         .chain(signer)
         .chain(collector(endpoint));
-    let ingress = std::iter::once(from_server).chain(operator(endpoint, GATEWAY_ADMIN_PORT));
+    let ingress = std::iter::once(from_server)
+        .chain(operator(endpoint, GATEWAY_ADMIN_PORT))
+        .chain(opened(&endpoint.scrapers, GATEWAY_ADMIN_PORT));
     policy_of(endpoint, Part::Gateway, ingress.collect(), egress.collect())
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn fence(namespace: &str, part: Part) -> NetworkPolicy {
     }
 }
 
-/// These pods reach this one port of the sidecar. Nobody, if nobody is allowed: an empty `from` would mean everybody.
+/// These pods reach this one port. Nobody, if nobody is allowed: an empty `from` would mean everybody.
 fn opened(peers: &[Peer], port: u16) -> Option<NetworkPolicyIngressRule> {
     let from: Vec<_> = peers.iter().map(peer).collect();
     (!from.is_empty()).then(|| NetworkPolicyIngressRule {
@@ -202,7 +204,7 @@ fn destination(destination: &Destination) -> Option<NetworkPolicyEgressRule> {
     }
 }
 
-/// Every public address of both families, without those of the Kubernetes API.
+/// Every public address of both families, without those of the Kubernetes API and of the cluster.
 fn public(file: &EgressFile) -> Vec<NetworkPolicyPeer> {
     let denied = file.addresses.denied.iter().map(|denied| denied.network);
     let closed: Vec<Network> = egress::not_public().chain(denied).collect();

@@ -226,7 +226,7 @@ fn file(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> EgressFile {
         rules: rules(endpoint),
         addresses: EgressAddresses {
             permitted: networks(endpoint).map(permitted).collect(),
-            denied: gateway.api_servers.iter().copied().map(api_server).collect(),
+            denied: denied(endpoint, gateway),
         },
         resolver: ResolverPolicy::default(),
         limits: EgressLimits::default(),
@@ -266,6 +266,11 @@ fn permitted((network, except, _): (Network, &[Network], &[u16])) -> PermittedNe
         network,
         except: except.to_vec(),
     }
+}
+
+fn denied(endpoint: &ValidatedEndpoint, gateway: &Gateway) -> Vec<DeniedNetwork> {
+    let api_servers = gateway.api_servers.iter().copied().map(api_server);
+    api_servers.chain(endpoint.settings.cluster_networks.denied()).collect()
 }
 
 fn api_server(address: IpAddr) -> DeniedNetwork {

@@ -63,12 +63,18 @@ pub fn validate(
         return Err(ValidateError::ClassDns);
     }
     let closed = egress::Closed::new(&facts.api_servers, &class.egress);
-    let callers = callers::callers(spec, &class, facts)?;
+    let confirmation = calls::confirmation(spec, &class)?;
+    let callers = callers::callers(spec, &class, facts, &confirmation)?;
     let recording = calls::recording(&spec.audit, &closed.forbidden)?;
     let (origins, external_host) = calls::outside(&spec.access)?;
     let targets = callers.targets.into_iter().chain(recording.target);
     let credentials = credentials(&spec.credentials, &facts.credentials)?;
     let (injected, credentials) = inject::split(&spec.egress, credentials)?;
+    let egress: Vec<_> = egress::rules(&spec.egress, &closed)?
+        .into_iter()
+        .chain(targets)
+        .collect();
+    inject::apart_from_the_sidecars(&egress)?;
     let is_own = |name: &str| credentials.iter().any(|own| own.name == name);
     let own: Vec<_> = spec
         .credentials
@@ -98,7 +104,7 @@ pub fn validate(
                 .iter()
                 .flat_map(|tools| tools.extensions.iter().cloned())
                 .collect(),
-            confirmation: calls::confirmation(spec, &class)?,
+            confirmation,
             sealing: callers.sealing,
             limits: calls::limits(spec.limits.as_ref(), &class.limits)?,
             audit: recording.policy,
@@ -106,10 +112,7 @@ pub fn validate(
         keys: callers.keys,
         gateway: egress::gateway(spec, facts, injected, recording.bundle.clone()),
         bundles: callers.bundles.into_iter().chain(recording.bundle).collect(),
-        egress: egress::rules(&spec.egress, &closed)?
-            .into_iter()
-            .chain(targets)
-            .collect(),
+        egress,
         cluster_dns: spec.egress.dns == EgressDns::ClusterDns,
         network_enforcement: class.network_enforcement,
         canaries: facts.canaries.clone(),

@@ -44,39 +44,32 @@ impl fmt::Display for Widening {
     }
 }
 
-/// Whether `policy`, of the endpoint's namespace, may be about its pods and is not the operator's.
+/// Whether `policy`, of the endpoint's namespace, may open more to pods of the endpoint than the policy of those pods does.
 ///
-/// Policies that ask for another endpoint's pods are not about this one's, as other endpoints' own are not.
+/// A fence opens nothing, and what the operator keeps for the one part of an endpoint is somebody else's for the other.
 pub fn may_widen(endpoint: &ValidatedEndpoint, policy: &NetworkPolicy) -> bool {
-    let own = [Part::Server, Part::Gateway].map(|part| part.name(endpoint));
-    let name = policy.metadata.name.as_deref().unwrap_or_default();
-    let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
-    let asked = selector.and_then(|selector| selector.match_labels.as_ref());
-    let of_another = [Part::Server, Part::Gateway].iter().any(|part| {
-        let value = asked.and_then(|labels| labels.get(part.pod_label()));
-        value.is_some_and(|value| *value != endpoint.name)
-    });
-    !of_another && !own.iter().any(|own| own == name) && ![labels::FENCE, labels::GATEWAY_FENCE].contains(&name)
+    parts(endpoint).any(|part| is_foreign(endpoint, part, policy))
 }
 
 /// The policies among `policies`, all those of the endpoint's namespace, that widen it, by name.
 ///
-/// `pods` are the labels of its pods as they are: somebody may have added some, and a policy may select by those that the
-/// API server adds. Where it cannot be told that what a policy opens is open anyway, the policy counts as widening.
+/// `pods` are the labels of its pods as they are: somebody may have added some, among them those by which policies of other
+/// endpoints select, and a policy may select by those that the API server adds. Where it cannot be told that what a policy
+/// opens is open anyway, the policy counts as widening.
 pub fn widenings(endpoint: &ValidatedEndpoint, policies: &[NetworkPolicy], pods: &[Labels]) -> Vec<Widening> {
     let server = Some((Part::Server, fences::network_policy(endpoint)));
     let gateway =
         crate::gateway::file_of(endpoint).map(|file| (Part::Gateway, fences::gateway_policy(endpoint, &file)));
     let own: Vec<_> = server.into_iter().chain(gateway).collect();
-    let foreign = policies.iter().filter(|policy| may_widen(endpoint, policy));
-    let mut widenings: Vec<_> = foreign
+    let mut widenings: Vec<_> = policies
+        .iter()
         .filter_map(|policy| {
             let theirs = policy.spec.as_ref()?;
             let selected = own.iter().filter(|(part, _)| {
                 let template = metadata::pod_labels(endpoint, *part);
                 let of_part = |pod: &&Labels| pod.get(part.pod_label()) == Some(&endpoint.name);
                 let mut pods = pods.iter().filter(of_part).chain([&template]);
-                pods.any(|pod| selects(theirs.pod_selector.as_ref(), pod))
+                is_foreign(endpoint, *part, policy) && pods.any(|pod| selects(theirs.pod_selector.as_ref(), pod))
             });
             let (mut ingress, mut egress) = (false, false);
             for ours in selected.filter_map(|(_, policy)| policy.spec.as_ref()) {
@@ -92,6 +85,19 @@ pub fn widenings(endpoint: &ValidatedEndpoint, policies: &[NetworkPolicy], pods:
         .collect();
     widenings.sort_by(|one, other| one.policy.cmp(&other.policy));
     widenings
+}
+
+/// The kinds of pods that the endpoint has.
+fn parts(endpoint: &ValidatedEndpoint) -> impl Iterator<Item = Part> {
+    let gateway = endpoint.gateway.as_ref().map(|_| Part::Gateway);
+    std::iter::once(Part::Server).chain(gateway)
+}
+
+/// Whether `policy` is neither the one that the operator keeps for these pods nor a fence.
+fn is_foreign(endpoint: &ValidatedEndpoint, part: Part, policy: &NetworkPolicy) -> bool {
+    let own = part.name(endpoint);
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    ![own.as_str(), labels::FENCE, labels::GATEWAY_FENCE].contains(&name)
 }
 
 /// One rule of either direction. An empty list means everything, as an absent one does.
@@ -247,6 +253,14 @@ mod tests {
     use serde_json::{Value, json};
 
     fn endpoint() -> ValidatedEndpoint {
+        endpoint_that_allows(json!([
+            {"host": "api.example.com"},
+            {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"], "ports": [443, 8443]},
+            {"service": {"namespace": "data", "selector": {"app": "postgres"}, "ports": [5432]}},
+        ]))
+    }
+
+    fn endpoint_that_allows(allow: Value) -> ValidatedEndpoint {
         let image = format!("registry.example/a@sha256:{}", "a".repeat(64));
         let endpoint = serde_json::from_value(json!({
             "apiVersion": "sallyport.dev/v1alpha1", "kind": "McpEndpoint",
@@ -254,11 +268,7 @@ mod tests {
             "spec": {
                 "server": {"image": image, "transport": {"http": {"port": 3001}}},
                 "access": {"from": [{"pods": {"matchLabels": {"app": "agent"}}}]},
-                "egress": {"allow": [
-                    {"host": "api.example.com"},
-                    {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"], "ports": [443, 8443]},
-                    {"service": {"namespace": "data", "selector": {"app": "postgres"}, "ports": [5432]}},
-                ]},
+                "egress": {"allow": allow},
             },
         }));
         let settings = Settings {
@@ -268,6 +278,7 @@ mod tests {
             priority_class: "p".into(),
             cluster_domain: "cluster.local".into(),
             operator_namespace: "sallyport-system".into(),
+            cluster_networks: crate::ClusterNetworks::default(),
             operator_pod_labels: [("app".to_owned(), "sallyport".to_owned())].into(),
         };
         validate(&endpoint.unwrap(), &settings, &Facts::default()).unwrap()
@@ -318,11 +329,54 @@ mod tests {
         assert_eq!(widened(json!({})), None);
     }
 
+    /// What a policy of this name widens that opens everything to the pods that have these labels.
+    fn opened(endpoint: &ValidatedEndpoint, name: &str, selector: Value, pods: &[Labels]) -> Vec<String> {
+        let spec = json!({"podSelector": {"matchLabels": selector}, "egress": [{}], "policyTypes": ["Egress"]});
+        let policies = [named(name, spec)];
+        let found = widenings(endpoint, &policies, pods);
+        let may = may_widen(endpoint, &policies[0]);
+        assert!(may || found.is_empty(), "nobody looks at the pods for {name}");
+        found.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn the_operators_own_policies_are_not_others() {
-        let all = json!({"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]});
-        for name in ["demo", "demo-egress", "sallyport-fence", "sallyport-fence-egress"] {
-            assert_eq!(widenings(&endpoint(), &[named(name, all.clone())], &[]), [], "{name}");
+        for (name, selector) in [
+            ("demo", json!({"sallyport.dev/endpoint": "demo"})),
+            ("demo-egress", json!({"sallyport.dev/egress-of": "demo"})),
+            ("sallyport-fence", json!({})),
+            ("sallyport-fence-egress", json!({})),
+        ] {
+            assert_eq!(opened(&endpoint(), name, selector, &[]), [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_policy_with_the_name_of_a_gateways_is_somebody_elses_where_there_is_no_gateway() {
+        let lone = endpoint_that_allows(json!([]));
+        assert_eq!(opened(&lone, "demo-egress", json!({}), &[]), ["demo-egress (egress)"]);
+        assert_eq!(opened(&lone, "demo", json!({}), &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_pod_with_the_label_of_other_pods_is_under_their_policy_and_that_is_named() {
+        let with = |key: &str, value: &str| -> Labels {
+            [("sallyport.dev/endpoint", "demo"), (key, value)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        };
+        let of_gateways = |name: &str| json!({"sallyport.dev/egress-of": name});
+        for (endpoint, name, of) in [
+            (endpoint(), "other-egress", "other"),
+            (endpoint_that_allows(json!([])), "other-egress", "other"),
+            (endpoint(), "demo-egress", "demo"),
+        ] {
+            let pods = [with("sallyport.dev/egress-of", of)];
+            let expected = format!("{name} (egress)");
+            assert_eq!(opened(&endpoint, name, of_gateways(of), &pods), [expected], "{name}");
+            let untouched = [with("pod-template-hash", "abc")];
+            let found = opened(&endpoint, name, of_gateways(of), &untouched);
+            assert_eq!(found, [""; 0], "{name}");
         }
     }
 

@@ -23,8 +23,9 @@ pub struct Access {
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$')").message("access.externalUrl is a URL with the host in lower case and without query, as in https://mcp.example.com/mcp"))]
     pub external_url: Option<String>,
-    /// Pods that may read the audit sidecar's metrics, each entry adding to the others. Nobody but the operator, if empty. They
-    /// reach its admin port, which tells of health, the server and its tools, and never of a call's content.
+    /// Pods that may read the metrics of the audit sidecar and the egress gateway, each entry adding to the others. Nobody but
+    /// the operator, if empty. They reach their admin ports, which tell of health, the server, its tools and the gateway's
+    /// policy, and never of a call's content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub scrapers: Vec<AccessPeer>,

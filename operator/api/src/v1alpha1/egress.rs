@@ -80,7 +80,7 @@ pub struct EgressRule {
     #[x_kube(
         validation = Rule::new("isCIDR(self) && cidr(self) == cidr(self).masked()").message("egress.allow[].cidr must be a network in CIDR notation with all host bits zero, as in 203.0.113.10/32 or 2001:db8::/64"),
         validation = Rule::new("!isCIDR(self) || cidr(self).prefixLength() >= (cidr(self).ip().family() == 4 ? 8 : 32)").message("egress.allow[].cidr is too wide: write the networks that the server needs, at least /8 for IPv4 and /32 for IPv6"),
-        validation = Rule::new("!isCIDR(self) || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '168.63.129.16/32', '100.100.100.200/32', '192.0.0.192/32'].exists(n, cidr(n).containsCIDR(self)) && !['::/8', '2001::/32', '2002::/16', 'fe80::/10', 'fec0::/10', 'ff00::/8', 'fd00:ec2::/32'].exists(n, cidr(n).containsCIDR(self))").message("egress.allow[].cidr names loopback, link-local, multicast or a cloud's metadata service, which no server may reach; remove it")
+        validation = Rule::new("!isCIDR(self) || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '168.63.129.16/32', '100.100.100.200/32', '192.0.0.192/32'].exists(n, cidr(n).containsCIDR(self)) && !['::/8', '2001::/32', '2002::/16', 'fe80::/10', 'fec0::/10', 'ff00::/8', 'fd00:ec2::/32', 'fd20:ce::/32'].exists(n, cidr(n).containsCIDR(self))").message("egress.allow[].cidr names loopback, link-local, multicast or a cloud's metadata service, which no server may reach; remove it")
     )]
     pub cidr: Option<String>,
     /// Networks inside cidr that stay closed.

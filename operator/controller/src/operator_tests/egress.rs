@@ -1,6 +1,6 @@
 //! Hosts by name: the egress gateway comes, leads servers out by its address, and goes.
 
-use super::{DEPLOYMENT, ENDPOINT, NS, Operator, POLICY, applied, comes_back, condition, endpoint, is, paths};
+use super::{DEPLOYMENT, ENDPOINT, NS, Operator, POLICY, applied, comes_back, condition, endpoint, is, paths, ready};
 use crate::testing::{ApiServer, eventually};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -101,5 +101,25 @@ async fn a_policy_of_others_is_named_while_it_is_there() {
     assert!(message.as_str().unwrap().contains("allow-all (egress)"), "{message}");
     api.delete(OTHER_POLICY);
     eventually("the all-clear", || widened().is_none()).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_put_under_another_endpoints_policy_is_told_of() {
+    let api = ApiServer::default();
+    let operator = ready(&api).await;
+    let other = "/apis/sallyport.dev/v1alpha1/namespaces/team-a/mcpendpoints/other";
+    api.put(other, endpoint("other", with_host));
+    let policy = "/apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/other-egress";
+    eventually("the other's policy", || api.get(policy).is_some()).await;
+    operator.quiet().await;
+    assert_eq!(condition(&api, ENDPOINT, "EgressWidened"), None);
+    let path = format!("{NS}/pods/demo-1");
+    let mut pod = api.get(&path).unwrap();
+    pod["metadata"]["labels"]["sallyport.dev/egress-of"] = json!("other");
+    api.put(&path, pod);
+    eventually("the report", || is(&api, "EgressWidened", "True", "OtherPolicies")).await;
+    let message = condition(&api, ENDPOINT, "EgressWidened").unwrap()["message"].clone();
+    assert!(message.as_str().unwrap().contains("other-egress ("), "{message}");
     operator.stop().await;
 }

@@ -220,8 +220,8 @@ fn widened(mode: EgressMode, widenings: &[Widening]) -> Option<(&'static str, St
     let audit = "egress.mode is Audit: the egress gateway lets every public host through and records it";
     let names: Vec<_> = widenings.iter().map(ToString::to_string).collect();
     let others = format!(
-        "NetworkPolicies of others open more to or from the endpoint's pods than it says: {}; remove them, or exclude pods \
-         with the labels {} and {} from their podSelector",
+        "NetworkPolicies of others open more to or from the endpoint's pods than it says: {}; remove them, exclude pods with \
+         the labels {} and {} from their podSelector, or take off labels that others have put on the pods",
         names.join(", "),
         labels::ENDPOINT,
         labels::EGRESS_OF

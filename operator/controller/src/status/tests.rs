@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 use pretty_assertions::assert_eq;
 use sallyport_api::v1alpha1::ToolStatus;
 use sallyport_policy::enforcement::KubernetesApi;
-use sallyport_render::{Amounts, Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
+use sallyport_render::{Amounts, ClusterNetworks, Facts, GatewayChildren, NodeFeatures, Settings, render, validate};
 use serde_json::{Value, json};
 
 const GENERATION: i64 = 3;
@@ -40,6 +40,7 @@ fn settings() -> Settings {
         priority_class: "sallyport-endpoint".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         operator_namespace: "sallyport-system".to_owned(),
+        cluster_networks: ClusterNetworks::default(),
         operator_pod_labels: BTreeMap::new(),
     }
 }

@@ -12,6 +12,7 @@ async fn a_name_with_closed_addresses_only_is_refused_and_never_dialled() {
         ("192.168.1.1", "address_private"),
         ("100.64.0.1", "address_private"),
         ("10.244.0.7", "address_pods"),
+        ("2600:1f00::7", "address_nodes"),
         ("127.0.0.1", "address_loopback"),
         ("0.0.0.0", "address_reserved"),
         ("169.254.169.254", "address_metadata"),
@@ -113,16 +114,17 @@ async fn an_alias_is_judged_by_where_it_ends() {
 }
 
 #[tokio::test]
-async fn a_cidr_rule_opens_a_private_network_and_nothing_else() {
+async fn a_cidr_rule_opens_a_network_and_nothing_else() {
     let permitted = PermittedNetwork {
         network: "10.0.0.0/8".parse().unwrap(),
-        except: vec!["10.9.0.0/16".parse().unwrap()],
+        except: vec!["10.9.0.0/16".parse().unwrap(), "10.244.9.0/24".parse().unwrap()],
     };
     let lab = Lab::with(|file| file.addresses.permitted = vec![permitted]).await;
     for (ip, expected) in [
         ("10.0.0.5", Ok(())),
         ("10.9.0.5", Err("address_private")),
-        ("10.244.0.7", Err("address_pods")),
+        ("10.244.0.7", Ok(())),
+        ("10.244.9.7", Err("address_pods")),
         ("192.168.0.1", Err("address_private")),
     ] {
         lab.host_at(ip, 443).await;
@@ -133,7 +135,7 @@ async fn a_cidr_rule_opens_a_private_network_and_nothing_else() {
             Err(reason) => assert_eq!(answer.reason(), Some(reason), "{ip}"),
         }
     }
-    assert_eq!(lab.network.dialled(), ["10.0.0.5:443"]);
+    assert_eq!(lab.network.dialled(), ["10.0.0.5:443", "10.244.0.7:443"]);
 }
 
 #[tokio::test]

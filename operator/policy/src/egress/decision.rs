@@ -33,7 +33,7 @@ pub enum AddressDenial {
     Metadata,
     /// A range that nothing opens.
     Forbidden(ForbiddenRange),
-    /// A network of the cluster.
+    /// A network of the cluster that no CIDR rule opens; the API server's, whatever the rules say.
     Cluster(DeniedNetworkKind),
     /// A private network that no CIDR rule opens.
     PrivateNotPermitted,
@@ -66,7 +66,7 @@ impl AddressDenial {
         }
     }
 
-    /// Whether the `Audit` mode lets it pass: only what a rule could open.
+    /// Whether the `Audit` mode lets it pass: a private address that a rule could open. Networks of the cluster stay closed.
     pub const fn is_overridable(self) -> bool {
         matches!(self, Self::PrivateNotPermitted)
     }
@@ -110,17 +110,20 @@ impl EgressFile {
             AddressClass::Public | AddressClass::Private(_) => {}
         }
         let ip = address.ip;
-        if let Some(denied) = self.addresses.denied.iter().find(|denied| denied.network.holds(ip)) {
-            return Err(AddressDenial::Cluster(denied.kind));
+        let holding = self.addresses.denied.iter().filter(|denied| denied.network.holds(ip));
+        let of_cluster: Vec<_> = holding.map(|denied| denied.kind).collect();
+        if of_cluster.contains(&DeniedNetworkKind::ApiServer) {
+            return Err(AddressDenial::Cluster(DeniedNetworkKind::ApiServer));
         }
         let permitted =
             self.addresses.permitted.iter().any(|permitted| {
                 permitted.network.holds(ip) && !permitted.except.iter().any(|except| except.holds(ip))
             });
-        if address.class == AddressClass::Public || permitted {
-            Ok(ip)
-        } else {
-            Err(AddressDenial::PrivateNotPermitted)
+        match of_cluster.first() {
+            _ if permitted => Ok(ip),
+            Some(kind) => Err(AddressDenial::Cluster(*kind)),
+            None if address.class == AddressClass::Public => Ok(ip),
+            None => Err(AddressDenial::PrivateNotPermitted),
         }
     }
 }
@@ -129,7 +132,7 @@ impl EgressFile {
 mod tests {
     use super::super::file::tests::file;
     use super::*;
-    use crate::egress::EgressMode;
+    use crate::egress::{DeniedNetwork, EgressMode, PermittedNetwork};
     use pretty_assertions::assert_eq;
     use proptest::prelude::*;
 
@@ -195,8 +198,9 @@ mod tests {
             ("10.1.2.3", Ok("10.1.2.3")),
             ("::ffff:10.1.2.3", Ok("10.1.2.3")),
             ("10.9.2.3", Err("address_private")),
-            ("10.244.0.7", Err("address_pods")),
-            ("::ffff:10.244.0.7", Err("address_pods")),
+            ("10.9.244.7", Err("address_pods")),
+            ("::ffff:10.9.244.7", Err("address_pods")),
+            ("2600:1f00::7", Err("address_nodes")),
             ("192.168.1.1", Err("address_private")),
             ("fd12::1", Err("address_private")),
             ("100.64.0.1", Err("address_private")),
@@ -216,16 +220,47 @@ mod tests {
     fn permitting_everything_opens_no_metadata_service_and_no_forbidden_range() {
         let mut file = file();
         file.addresses.permitted[0].network = "0.0.0.0/0".parse().unwrap();
-        for ip in [
-            "169.254.169.254",
-            "168.63.129.16",
-            "127.0.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "10.244.0.7",
-        ] {
+        for ip in ["169.254.169.254", "168.63.129.16", "127.0.0.1", "0.0.0.0", "224.0.0.1"] {
             assert!(file.decide_address(ip.parse().unwrap()).is_err(), "{ip}");
         }
+    }
+
+    #[test]
+    fn a_cidr_rule_opens_networks_of_the_cluster_but_never_an_api_server() {
+        let mut file = file();
+        let denied = |network: &str, kind| DeniedNetwork {
+            network: network.parse().unwrap(),
+            kind,
+        };
+        file.addresses.denied = vec![
+            denied("203.0.112.0/24", DeniedNetworkKind::Nodes),
+            denied("203.0.112.9/32", DeniedNetworkKind::ApiServer),
+            denied("2600:1f00::/48", DeniedNetworkKind::Services),
+        ];
+        let all = |file: &EgressFile| {
+            ["203.0.112.7", "203.0.112.9", "2600:1f00::7", "203.0.111.7"].map(|ip| {
+                file.decide_address(ip.parse().unwrap())
+                    .map_err(AddressDenial::as_str)
+                    .err()
+            })
+        };
+        let closed = [
+            Some("address_nodes"),
+            Some("address_api_server"),
+            Some("address_services"),
+            None,
+        ];
+        assert_eq!(all(&file), closed);
+        file.mode = EgressMode::Audit;
+        assert_eq!(all(&file), closed);
+        assert!(!AddressDenial::Cluster(DeniedNetworkKind::Nodes).is_overridable());
+        file.addresses.permitted = ["203.0.112.0/25", "2600:1f00::7/128"]
+            .map(|network| PermittedNetwork {
+                network: network.parse().unwrap(),
+                except: vec![],
+            })
+            .into();
+        assert_eq!(all(&file), [None, Some("address_api_server"), None, None]);
     }
 
     proptest! {

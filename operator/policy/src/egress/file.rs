@@ -87,13 +87,14 @@ pub struct EgressHostRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EgressAddresses {
-    /// Private networks in which an allowed host may lie. Metadata services and forbidden ranges stay closed.
+    /// Networks, private ones and the cluster's, in which an allowed host may lie. Metadata services, forbidden ranges and
+    /// the API server stay closed.
     pub permitted: Vec<PermittedNetwork>,
-    /// Networks in which no host may lie, whatever `permitted` says: the cluster's own.
+    /// The cluster's own networks, in which no host may lie unless it is `permitted`; the API server, whatever that says.
     pub denied: Vec<DeniedNetwork>,
 }
 
-/// A private network that a CIDR rule opens.
+/// A network that a CIDR rule opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PermittedNetwork {
@@ -322,10 +323,16 @@ pub(super) mod tests {
                     network: "10.0.0.0/8".parse().unwrap(),
                     except: vec!["10.9.0.0/16".parse().unwrap()],
                 }],
-                denied: vec![DeniedNetwork {
-                    network: "10.244.0.0/16".parse().unwrap(),
-                    kind: DeniedNetworkKind::Pods,
-                }],
+                denied: vec![
+                    DeniedNetwork {
+                        network: "10.9.244.0/24".parse().unwrap(),
+                        kind: DeniedNetworkKind::Pods,
+                    },
+                    DeniedNetwork {
+                        network: "2600:1f00::/48".parse().unwrap(),
+                        kind: DeniedNetworkKind::Nodes,
+                    },
+                ],
             },
             resolver: ResolverPolicy::default(),
             limits: EgressLimits::default(),

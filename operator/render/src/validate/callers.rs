@@ -12,7 +12,7 @@ use sallyport_api::{
     v1alpha1::{self as api, API_KEYS, CLIENT_SECRET, CaBundle, CredentialSource, SEALING, TLS, TokenType},
 };
 use sallyport_policy::{
-    Authentication, Sealing, Tls,
+    Authentication, Confirmation, ConfirmedTools, Sealing, Tls,
     authentication::{self as policy, Verification},
 };
 use std::collections::BTreeSet;
@@ -43,6 +43,7 @@ pub(super) fn callers(
     spec: &McpEndpointSpec,
     class: &McpEndpointClassSpec,
     facts: &Facts,
+    confirmation: &Confirmation,
 ) -> Result<Callers, ValidateError> {
     let mut mounts = Mounts {
         facts,
@@ -59,7 +60,7 @@ pub(super) fn callers(
     }
     let tls = spec.tls.as_ref().map(|tls| mounts.tls(tls)).transpose()?;
     Ok(Callers {
-        sealing: sealing(spec, &authentication, &mut mounts)?,
+        sealing: sealing(spec, &authentication, confirmation, &mut mounts)?,
         authentication,
         tls,
         keys: mounts.keys,
@@ -217,10 +218,11 @@ fn jwks(jwks: &api::Jwks) -> policy::Jwks {
 fn sealing(
     spec: &McpEndpointSpec,
     authentication: &Authentication,
+    confirmation: &Confirmation,
     mounts: &mut Mounts<'_>,
 ) -> Result<Sealing, ValidateError> {
     let Some(sealing) = &spec.sealing else {
-        let needed = authentication.has_method() || spec.confirmation.is_some();
+        let needed = authentication.has_method() || confirmation.tools != ConfirmedTools::Nothing;
         return if spec.replicas > 1 && needed {
             Err(ValidateError::SealingMissing)
         } else {

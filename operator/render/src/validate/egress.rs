@@ -32,6 +32,7 @@ const FORBIDDEN: &[&str] = &[
     "fec0::/10",
     "ff00::/8",
     "fd00:ec2::/32",
+    "fd20:ce::/32",
 ];
 
 /// The Kubernetes API's usual port.
@@ -373,6 +374,19 @@ fn ports_but(origin: &Origin, ports: &[i32], never: &[u16]) -> Result<Vec<u16>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sallyport_policy::egress::{Address, AddressClass, not_public};
+
+    #[test]
+    fn no_rule_opens_an_address_at_which_a_cloud_hands_out_credentials() {
+        let hosts = not_public().filter_map(|network| network.single());
+        let services: Vec<_> = hosts
+            .filter(|host| Address::of(*host).class == AddressClass::Metadata)
+            .collect();
+        assert!(services.contains(&"fd20:ce::254".parse().unwrap()), "{services:?}");
+        for service in services {
+            assert!(is_never_open(service), "{service}");
+        }
+    }
 
     #[test]
     fn every_forbidden_network_is_well_formed() {

@@ -296,6 +296,18 @@ pub enum ValidateError {
         /// The host.
         host: String,
     },
+    /// A host to which a credential is added and that the audit sidecar reaches too.
+    #[error(
+        "{rule} adds a credential to requests to {host}, which the audit sidecar reaches for {field}: it would meet the egress gateway in the host's place and admit nobody; leave that port out of the rule, or give the credential to the server instead of inject"
+    )]
+    EgressInjectSidecar {
+        /// Which field opens it.
+        rule: String,
+        /// What the sidecar reaches it for.
+        field: String,
+        /// Host and ports that the sidecar reaches.
+        host: String,
+    },
     /// A header that cannot carry a credential.
     #[error("{rule}.inject: {source}")]
     EgressInject {
@@ -467,7 +479,7 @@ pub enum ValidateError {
     },
     /// Replicas share no keys.
     #[error(
-        "sealing is needed with several replicas and authentication or confirmation: sessions and confirmations belong to one caller on every replica, so the replicas share keys; write sealing: {{from: {{sealedSecret: {{name: ...}}}}}}, or replicas: 1"
+        "sealing is needed with several replicas and authentication or confirmation (tools.sideEffects alone asks for confirmation too): sessions and confirmations belong to one caller on every replica, so the replicas share keys; write sealing: {{from: {{sealedSecret: {{name: ...}}}}}}, or replicas: 1, or, without authentication, confirmation: {{destructive: false}}"
     )]
     SealingMissing,
     /// No rules.

@@ -2,11 +2,11 @@
 
 use super::ValidateError;
 use crate::{
-    endpoint::{Injected, MountedCredential, Origin},
+    endpoint::{Destination, Injected, MountedCredential, Origin, Rule},
     injection, syntax,
 };
 use sallyport_api::v1alpha1::{CaBundle, CredentialInjection, Egress};
-use sallyport_policy::egress::Injection;
+use sallyport_policy::egress::{EgressHostRule, Injection};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest key of a Secret or ConfigMap.
@@ -75,6 +75,31 @@ pub(super) fn split(
         },
         own,
     ))
+}
+
+/// Refuses a host to which a credential is added and that the audit sidecar reaches on the same port.
+///
+/// The gateway cannot tell the sidecar from the server, whose pod it shares: it would end the sidecar's TLS too, with a
+/// certificate that the server alone trusts, and every token would be refused.
+pub(super) fn apart_from_the_sidecars(rules: &[Rule]) -> Result<(), ValidateError> {
+    let (servers, sidecars): (Vec<_>, Vec<_>) = rules
+        .iter()
+        .filter_map(|rule| match &rule.destination {
+            Destination::Host(host) => Some((&rule.origin, host)),
+            Destination::Network { .. } | Destination::KubernetesApi { .. } | Destination::Service { .. } => None,
+        })
+        .partition(|(origin, _)| matches!(origin, Origin::Allow(_)));
+    for (origin, host) in servers.iter().filter(|(_, host)| host.inject.is_some()) {
+        let same = |other: &EgressHostRule| other.host == host.host && !other.ports.is_disjoint(&host.ports);
+        if let Some((field, other)) = sidecars.iter().find(|(_, other)| same(other)) {
+            return Err(ValidateError::EgressInjectSidecar {
+                rule: origin.to_string(),
+                field: field.to_string(),
+                host: other.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A key is a file's name below its volume.

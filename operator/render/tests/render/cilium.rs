@@ -1,7 +1,7 @@
 //! What holds of the CiliumNetworkPolicies of every endpoint.
 
 use super::{
-    common::{endpoint, facts, settings, with},
+    common::{endpoint, facts, settings_of_a_public_cluster as settings, with},
     inputs::input,
 };
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer};
@@ -114,6 +114,30 @@ fn an_endpoint_that_may_reach_the_kubernetes_api_is_not_denied_it() {
     let children = render(&validate(&endpoint, &settings(), &facts).unwrap());
     let policy = children.cilium_network_policy.unwrap();
     assert!(denials(&policy).iter().all(|denial| denial["toEntities"].is_null()));
+}
+
+#[test]
+fn networks_of_the_cluster_are_denied_but_those_of_pods_and_those_that_a_rule_opens() {
+    let facts = Facts {
+        cilium: true,
+        ..facts()
+    };
+    let rules = json!([
+        {"host": "api.example.com"},
+        {"cidr": "203.128.7.0/24", "ports": [443]},
+        {"cidr": "2600:1f00::/32", "except": ["2600:1f00:2::/48"], "ports": [443]},
+    ]);
+    let children = render(&validate(&endpoint(with("/spec/egress/allow", rules)), &settings(), &facts).unwrap());
+    let gateway = children.gateway.unwrap().cilium_network_policy;
+    let of_cluster = ["11.16.0.0/12", "12.64.0.0/14", "203.128.0.0/10", "2600:1f00:2::/112"];
+    for policy in [children.cilium_network_policy, gateway].map(Option::unwrap) {
+        let closed: Vec<_> = denials(&policy)
+            .iter()
+            .flat_map(|denial| texts(&denial["toCIDR"]))
+            .collect();
+        let denied = of_cluster.map(|network| closed.iter().any(|closed| closed == network));
+        assert_eq!(denied, [false, true, false, false], "{closed:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Inputs that the tests share.
 
 use sallyport_api::McpEndpoint;
-use sallyport_render::{Amounts, Facts, NodeFeatures, Settings};
+use sallyport_render::{Amounts, ClusterNetworks, Facts, NodeFeatures, Settings};
 use serde_json::{Value, json};
 
 pub const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -14,7 +14,21 @@ pub fn settings() -> Settings {
         priority_class: "sallyport-endpoint".into(),
         cluster_domain: "cluster.local".into(),
         operator_namespace: "sallyport-system".into(),
+        cluster_networks: ClusterNetworks::default(),
         operator_pod_labels: [("app.kubernetes.io/name".to_owned(), "sallyport".to_owned())].into(),
+    }
+}
+
+/// The same where pods, Services and nodes have public addresses, all of them in networks that rules name too, and the
+/// operator is told.
+pub fn settings_of_a_public_cluster() -> Settings {
+    Settings {
+        cluster_networks: ClusterNetworks {
+            pods: vec!["11.16.0.0/12".parse().unwrap(), "2600:1f00:1::/48".parse().unwrap()],
+            services: vec!["12.64.0.0/14".parse().unwrap(), "2600:1f00:2::/112".parse().unwrap()],
+            nodes: vec!["203.128.0.0/10".parse().unwrap(), "2600:1f00:3::/64".parse().unwrap()],
+        },
+        ..settings()
     }
 }
 

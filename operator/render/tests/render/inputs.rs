@@ -3,7 +3,7 @@
 use super::common::DIGEST;
 use proptest::{collection, prelude::*, sample};
 use sallyport_api::McpEndpoint;
-use sallyport_render::{CredentialFact, Facts, NodeFeatures};
+use sallyport_render::{CredentialFact, Facts, Network, NodeFeatures, never_open};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -28,7 +28,9 @@ pub fn input() -> impl Strategy<Value = (McpEndpoint, Facts)> {
 
 fn facts() -> impl Strategy<Value = Facts> {
     // Inside the networks that `cidr` draws from.
-    let address = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
+    let ipv4 = (10..13_u8, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| IpAddr::from([a, b, c, 1]));
+    let ipv6 = (ipv6_block(), 0..4_u16).prop_map(|((a, b), c)| IpAddr::from([a, b, c, 0, 0, 0, 0, 1]));
+    let address = prop_oneof![ipv4, ipv6];
     let gateway = proptest::option::of(sample::select(vec!["10.96.0.77", "fd00:96::77"]));
     let booleans = (any::<bool>(), any::<bool>(), any::<bool>());
     (booleans, collection::vec(address, 0..3), gateway).prop_map(
@@ -238,24 +240,46 @@ fn ports() -> impl Strategy<Value = Vec<i32>> {
     collection::vec(port, 1..5)
 }
 
-/// Networks of any width from 8 to 24, some of which hold metadata services or the Kubernetes API, some with exceptions.
+/// Networks that a server may reach, some of which hold metadata services or the Kubernetes API, some with exceptions.
 fn network() -> impl Strategy<Value = Value> {
-    let first = sample::select(vec![10_u8, 11, 12, 100, 168, 169, 192, 203]);
-    (first, any::<u16>(), 8..=24_u32, any::<bool>(), ports()).prop_filter_map(
+    let networks = prop_oneof![ipv4_network(), ipv6_network()];
+    (networks, any::<bool>(), ports()).prop_filter_map(
         "no server may reach it",
-        |(first, rest, prefix, except, ports)| {
-            let [second, third] = rest.to_be_bytes();
-            let address = u32::from_be_bytes([first, second, third, 0]) & (u32::MAX << (32 - prefix));
-            let [a, b, c, d] = address.to_be_bytes();
+        |((address, prefix), except, ports)| {
+            let network: Network = format!("{address}/{prefix}").parse().unwrap();
             let except = if except {
-                vec![format!("{a}.{b}.{c}.{d}/{}", prefix + 4)]
+                vec![format!("{address}/{}", prefix + 4)]
             } else {
                 vec![]
             };
-            ((a, b) != (169, 254))
-                .then(|| json!({"cidr": format!("{a}.{b}.{c}.{d}/{prefix}"), "except": except, "ports": ports}))
+            (!never_open().any(|closed| closed.contains(&network)))
+                .then(|| json!({"cidr": network, "except": except, "ports": ports}))
         },
     )
+}
+
+/// Any width from 8 to 24.
+fn ipv4_network() -> impl Strategy<Value = (IpAddr, u32)> {
+    let first = sample::select(vec![10_u8, 11, 12, 100, 168, 169, 192, 203]);
+    (first, any::<u16>(), 8..=24_u32).prop_map(|(first, rest, prefix)| {
+        let [second, third] = rest.to_be_bytes();
+        let address = u32::from_be_bytes([first, second, third, 0]) & (u32::MAX << (32 - prefix));
+        (IpAddr::from(address.to_be_bytes()), prefix)
+    })
+}
+
+/// Any width from 32 to 48.
+fn ipv6_network() -> impl Strategy<Value = (IpAddr, u32)> {
+    (ipv6_block(), 0..4_u16, 32..=48_u32).prop_map(|((first, second), third, prefix)| {
+        let address = u128::from(first) << 112 | u128::from(second) << 96 | u128::from(third) << 80;
+        let masked = address & (u128::MAX << (128 - prefix));
+        (IpAddr::from(masked.to_be_bytes()), prefix)
+    })
+}
+
+/// The first two groups of an IPv6 address: somebody's own, some of clouds' metadata services, and a public one.
+fn ipv6_block() -> impl Strategy<Value = (u16, u16)> {
+    sample::select(vec![(0xfd00, 0x96), (0xfd00, 0xec2), (0xfd20, 0xce), (0x2600, 0x1f00)])
 }
 
 fn host() -> impl Strategy<Value = Value> {

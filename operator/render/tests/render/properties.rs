@@ -1,6 +1,6 @@
 //! What holds for every endpoint that validates.
 
-use super::{common::settings, inputs::input};
+use super::{common::settings_of_a_public_cluster as settings, inputs::input};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -10,7 +10,8 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use proptest::prelude::*;
-use sallyport_api::McpEndpoint;
+use sallyport_api::{McpEndpoint, v1alpha1::EgressRule};
+use sallyport_policy::egress::{EgressFile, FILE_NAME};
 use sallyport_render::{
     Children, Facts, NamespaceMember, Network, Prepared, footprint, hardening, render, render_namespace, validate,
 };
@@ -19,6 +20,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
+
+/// Addresses of pods, Services and nodes of [`settings`].
+const OF_CLUSTER: [&str; 6] = [
+    "11.17.0.1",
+    "12.65.0.1",
+    "203.129.0.1",
+    "2600:1f00:1::1",
+    "2600:1f00:2::1",
+    "2600:1f00:3::1",
+];
 
 proptest! {
     #[test]
@@ -51,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn a_gateway_is_reached_by_its_endpoint_and_the_operator_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
+    fn a_gateway_is_reached_by_its_endpoint_the_operator_and_scrapers_alone_and_reaches_name_servers_and_public_addresses((endpoint, facts) in input()) {
         let hosts = endpoint.spec.needs_gateway();
         let children = children(&endpoint, &facts);
         prop_assert_eq!(children.gateway.is_some(), hosts);
@@ -63,16 +74,24 @@ proptest! {
         let led = endpoint.spec.egress.allow.iter().any(|rule| rule.transparent);
         let ports = [3128, 3129].into_iter().take(1 + usize::from(led));
         let ports: Vec<_> = ports.map(|port| json!({"port": port, "protocol": "TCP"})).collect();
-        prop_assert_eq!(&ingress, &json!([
+        let servers = serde_json::to_value(&children.network_policy.spec.unwrap().ingress).unwrap();
+        let admin = json!([{"port": 15090, "protocol": "TCP"}]);
+        let scrapers = servers.as_array().unwrap().iter().filter(|rule| rule["ports"] == admin).skip(1).cloned();
+        let scraped = endpoint.spec.access.scrapers.len();
+        let expected = json!([
             {"from": [{"podSelector": {"matchLabels": {"sallyport.dev/endpoint": name}}}], "ports": ports},
             {
                 "from": [{
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "sallyport-system"}},
                     "podSelector": {"matchLabels": {"app.kubernetes.io/name": "sallyport"}},
                 }],
-                "ports": [{"port": 15090, "protocol": "TCP"}],
+                "ports": admin,
             },
-        ]));
+        ]);
+        let expected: Vec<_> = expected.as_array().unwrap().iter().cloned().chain(scrapers).collect();
+        prop_assert_eq!(expected.len(), 2 + usize::from(scraped > 0));
+        prop_assert_eq!(expected.get(2).map_or(0, |rule| rule["from"].as_array().unwrap().len()), scraped);
+        prop_assert_eq!(&ingress, &json!(expected));
         let injects = endpoint.spec.egress.allow.iter().any(|rule| rule.inject.is_some());
         let signer = json!({"to": ingress[0]["from"], "ports": [{"port": 15091, "protocol": "TCP"}]});
         let rules = policy.egress.unwrap_or_default();
@@ -98,14 +117,31 @@ proptest! {
                     let address = Network::host(text.parse().unwrap());
                     network.contains(&address) && !except.iter().any(|inner| inner.contains(&address))
                 };
-                let never = ["127.0.0.1", "169.254.169.254", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254", "2002:a00:1::"];
+                let never = ["127.0.0.1", "169.254.169.254", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254",
+                    "fd20:ce::254", "2002:a00:1::"];
                 prop_assert!(!never.into_iter().any(open), "{:?}", block);
                 let servers = facts.api_servers.iter().map(ToString::to_string);
                 prop_assert!(!servers.into_iter().any(|address| open(&address)), "{:?}", block);
                 // Private networks only as far as the endpoint allows them by themselves.
                 let allowed = endpoint.spec.egress.allow.iter().any(|rule| rule.cidr.as_ref() == Some(&block.cidr));
                 prop_assert!(allowed || !["10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fc00::1"].into_iter().any(open));
+                prop_assert!(allowed || !OF_CLUSTER.into_iter().any(open), "{:?}", block);
             }
+        }
+    }
+
+    #[test]
+    fn no_host_lies_in_a_network_of_the_cluster_unless_a_rule_opens_it((endpoint, facts) in input()) {
+        let Some(gateway) = children(&endpoint, &facts).gateway else { return Ok(()) };
+        let file = EgressFile::parse(&gateway.config_map.data.unwrap()[FILE_NAME]).unwrap();
+        for address in OF_CLUSTER.map(|text| text.parse::<IpAddr>().unwrap()) {
+            let opens = |rule: &EgressRule| {
+                let networks = rule.cidr.iter().map(|text| text.parse::<Network>().unwrap());
+                let mut except = rule.except.iter().map(|text| text.parse::<Network>().unwrap());
+                networks.into_iter().any(|network| network.holds(address)) && !except.any(|network| network.holds(address))
+            };
+            let opened = endpoint.spec.egress.allow.iter().any(opens) && !facts.api_servers.contains(&address);
+            prop_assert_eq!(file.decide_address(address).is_ok(), opened, "{}", address);
         }
     }
 
@@ -194,13 +230,13 @@ proptest! {
     fn no_policy_reaches_everything_a_metadata_service_the_api_or_dns((endpoint, facts) in input()) {
         let policy = children(&endpoint, &facts).network_policy.spec.unwrap();
         let metadata = ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192",
-            "fd00:ec2::254", "127.0.0.1", "::1"];
+            "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "127.0.0.1", "::1"];
         let metadata = metadata.iter().map(|address| address.parse::<IpAddr>().unwrap());
         let closed: Vec<_> = metadata.chain(facts.api_servers.iter().copied()).map(Network::host).collect();
         for rule in policy.egress.iter().flatten() {
             for block in rule.to.iter().flatten().filter_map(|peer| peer.ip_block.as_ref()) {
                 let network: Network = block.cidr.parse().unwrap();
-                prop_assert!(network.prefix() >= 8, "{}", block.cidr);
+                prop_assert!(network.prefix() >= if network.is_ipv4() { 8 } else { 32 }, "{}", block.cidr);
                 let except: Vec<Network> = block.except.iter().flatten().map(|text| text.parse().unwrap()).collect();
                 prop_assert!(except.iter().all(|inner| network.contains(inner) && *inner != network), "{:?}", block);
                 for address in &closed {

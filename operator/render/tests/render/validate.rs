@@ -69,6 +69,29 @@ fn issuer(rest: Value) -> Value {
     )
 }
 
+/// A credential for this port of the host that an issuer's keys come from.
+fn inject_beside_an_issuer(port: u16) -> Value {
+    let rule = json!({"host": "login.example.com", "ports": [8443, port], "inject": {"credential": "a", "key": "b"}});
+    let mut endpoint = inject(json!([{"host": "a.example"}, rule]));
+    let keys = json!({"jwks": {"url": "https://login.example.com/keys"}});
+    endpoint["spec"]["authentication"] = issuer(keys)["spec"]["authentication"].clone();
+    endpoint
+}
+
+#[test]
+fn a_credential_for_another_port_of_an_issuers_host_is_accepted_and_what_is_refused_is_named() {
+    let endpoint = endpoint(inject_beside_an_issuer(9443));
+    assert!(validate(&endpoint, &settings(), &facts()).is_ok());
+    let refusal = refused(inject_beside_an_issuer(443)).to_string();
+    for part in [
+        "egress.allow[1] ",
+        "login.example.com:443",
+        "authentication.oauth.issuers[0]",
+    ] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+}
+
 fn rule(rule: Value) -> Value {
     with("/spec/authorization", json!({"rules": [rule]}))
 }
@@ -179,6 +202,7 @@ refused! {
     a_credential_for_a_network: inject(json!([{"cidr": "203.0.113.0/24", "ports": [443], "inject": {"credential": "a", "key": "b"}}])) => E::EgressForm { .. },
     a_credential_that_the_endpoint_does_not_have: inject(json!([{"host": "a.example", "inject": {"credential": "b", "key": "b"}}])) => E::EgressInjectCredential { .. },
     a_host_with_and_without_a_credential: inject(json!([{"host": "a.example", "ports": [8443]}, {"host": "a.example", "inject": {"credential": "a", "key": "b"}}])) => E::EgressInjectTwice { .. },
+    a_credential_for_the_host_of_an_issuer: inject_beside_an_issuer(443) => E::EgressInjectSidecar { .. },
     a_credential_in_the_host_header: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "header": "Host"}}])) => E::EgressInject { .. },
     a_prefix_that_ends_the_header: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "b", "prefix": "x\r\ny: "}}])) => E::EgressInject { .. },
     a_key_that_climbs: inject(json!([{"host": "a.example", "inject": {"credential": "a", "key": "../b"}}])) => E::EgressInjectKey { .. },
@@ -326,6 +350,11 @@ fn replicas_that_know_their_callers_share_keys() {
         validated(|spec| spec["confirmation"] = json!({})),
         Err(E::SealingMissing)
     ));
+    let effects = |spec: &mut Value| {
+        spec["tools"] = json!({"sideEffects": [{"tools": ["read"], "sideEffect": "ReadOnly"}]});
+    };
+    assert!(matches!(validated(effects), Err(E::SealingMissing)));
+    assert!(validated(|spec| spec["confirmation"] = json!({"destructive": false})).is_ok());
     let sealed = |spec: &mut Value| {
         spec["confirmation"] = json!({});
         spec["sealing"] = json!({"from": {"secret": {"name": "a"}}});

@@ -86,10 +86,16 @@ fn policy(dns: &Dns) -> EgressFile {
         rules: vec![rule(ALLOWED, &[443, 80]), rule("*.wild.example", &[443])],
         addresses: EgressAddresses {
             permitted: vec![],
-            denied: vec![DeniedNetwork {
-                network: "10.244.0.0/16".parse().unwrap(),
-                kind: DeniedNetworkKind::Pods,
-            }],
+            denied: vec![
+                DeniedNetwork {
+                    network: "10.244.0.0/16".parse().unwrap(),
+                    kind: DeniedNetworkKind::Pods,
+                },
+                DeniedNetwork {
+                    network: "2600:1f00::/48".parse().unwrap(),
+                    kind: DeniedNetworkKind::Nodes,
+                },
+            ],
         },
         resolver: ResolverPolicy {
             name_servers: vec![dns.address()],
