@@ -53,7 +53,7 @@ impl Limits {
 
     /// Most bytes that a sidecar takes beside its requests: its program, keys, the server's tools, and the one message that
     /// is being read. Of that, the keys of its objects while they are compared, and after them the values of its arguments,
-    /// have bounds of their own, 16 MiB each ([`VALUES_BYTES`](crate::arguments::VALUES_BYTES)); what they repeat of its text
+    /// have bounds of their own, 16 and 18 MiB ([`VALUES_BYTES`](crate::arguments::VALUES_BYTES)); what they repeat of its text
     /// is the second copy that [`memory_bytes`](Self::memory_bytes) counts.
     pub const BASE_BYTES: u64 = 40 << 20;
 

@@ -6,9 +6,9 @@ use serde::de;
 use serde_json::Value;
 use std::cell::Cell;
 
-/// Most bytes that the values of a text take beside the text in them: enough for a mebibyte of the shortest numbers there
+/// Most bytes that the values of a text take beside what they repeat of it: enough for a mebibyte of the shortest numbers there
 /// are. Part of [`Limits::BASE_BYTES`](crate::Limits::BASE_BYTES).
-pub const VALUES_BYTES: usize = 16 << 20;
+pub const VALUES_BYTES: usize = 18 << 20;
 
 /// What an allocation takes beside what was asked for.
 const ALLOCATION: usize = 16;
@@ -24,9 +24,10 @@ const MEMBERS_OF_NODE: usize = 5;
 pub struct Room(Cell<Option<usize>>);
 
 impl Room {
-    /// For the values of `text`. What they repeat of it takes no more than it does, and is let be: a long text is one value.
-    pub const fn beside(text: &str) -> Self {
-        Self(Cell::new(Some(text.len().saturating_add(VALUES_BYTES))))
+    /// For the values of one text. What they repeat of it takes no more than it does, and is not counted: a long string is one
+    /// value.
+    pub const fn new() -> Self {
+        Self(Cell::new(Some(VALUES_BYTES)))
     }
 
     /// Whether more was asked for than there was.
@@ -40,9 +41,9 @@ impl Room {
         left.map(drop).ok_or_else(|| E::custom("there are too many values"))
     }
 
-    /// Takes the room of a text.
-    pub fn text<E: de::Error>(&self, text: &str) -> Result<(), E> {
-        self.take(if text.is_empty() { 0 } else { text.len() + ALLOCATION })
+    /// Takes the room of a string.
+    pub fn string<E: de::Error>(&self, string: &str) -> Result<(), E> {
+        self.take(if string.is_empty() { 0 } else { ALLOCATION })
     }
 
     /// Makes room in `array` for one more item. Large arrays grow without being copied, so what they grow out of counts once.
@@ -63,6 +64,6 @@ impl Room {
             0
         };
         self.take(node)?;
-        self.text(key)
+        self.string(key)
     }
 }

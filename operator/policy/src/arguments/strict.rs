@@ -27,7 +27,7 @@ pub enum StrictError {
 ///
 /// See [`StrictError`].
 pub fn parse(text: &str, depth: u8) -> Result<Value, StrictError> {
-    let room = Room::beside(text);
+    let room = Room::new();
     let mut json = serde_json::Deserializer::from_str(text);
     let value = Level { depth, room: &room }.deserialize(&mut json);
     if room.is_exceeded() {
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Level<'_> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        self.room.text(value)?;
+        self.room.string(value)?;
         Ok(Value::String(value.to_owned()))
     }
 

@@ -84,7 +84,14 @@ async fn collect(mut body: Incoming, limit: u64, held: &mut Held, entry: &mut En
             }
         }
     }
-    Ok(single.unwrap_or_else(|| collected.freeze()))
+    Ok(single.unwrap_or_else(|| whole(collected)))
+}
+
+/// What was collected, without the room that it grew into: what comes after it needs that.
+fn whole(collected: BytesMut) -> Bytes {
+    let mut bytes = Vec::from(collected);
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 /// Reads some more of a body and throws it away, so that its sender gets to read the answer.
