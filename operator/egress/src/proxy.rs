@@ -174,7 +174,7 @@ impl Proxy {
                 return;
             };
             let mut client = parts.io.into_inner();
-            let opening = Opening::read(&mut client, &parts.read_buf, bound).await;
+            let opening = Opening::read(&mut client, parts.read_buf, bound).await;
             injector.carry(client, peer, opening, route, entry).await;
         };
         // Nobody drives it: the client is gone, and the entry says so when it is dropped.

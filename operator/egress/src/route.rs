@@ -68,15 +68,39 @@ impl Router {
     /// Why there is none.
     pub async fn open(&self, policy: Arc<Policy>, target: Target, entry: &mut Entry) -> Result<Route, Refusal> {
         entry.target(&target);
-        let limits = policy.file.limits.clone();
-        if !self.rate.take(limits.connections_per_second, Instant::now()) {
+        let place = self.admit(&policy)?;
+        self.lead(policy, target, place, entry).await
+    }
+
+    /// Takes a place for one connection.
+    ///
+    /// # Errors
+    ///
+    /// When connections begin too fast, or too many are there.
+    pub fn admit(&self, policy: &Policy) -> Result<OwnedSemaphorePermit, Refusal> {
+        if !self
+            .rate
+            .take(policy.file.limits.connections_per_second, Instant::now())
+        {
             return Err(Refusal::TooFast);
         }
-        let place = self
-            .places
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Refusal::TooManyConnections)?;
+        let place = self.places.clone().try_acquire_owned();
+        place.map_err(|_| Refusal::TooManyConnections)
+    }
+
+    /// As [`Router::open`], for a connection that has its place.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn lead(
+        &self,
+        policy: Arc<Policy>,
+        target: Target,
+        place: OwnedSemaphorePermit,
+        entry: &mut Entry,
+    ) -> Result<Route, Refusal> {
+        let limits = policy.file.limits.clone();
         decide(&policy, &target, entry)?;
         let started = Instant::now();
         let candidates = self.resolver.addresses(&target.host).await;

@@ -9,10 +9,12 @@ use crate::refusal::Refusal;
 use crate::route::{Route, Router, enforce};
 use crate::target::Target;
 use crate::tunnel::Opening;
+use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The port that clients believe they have reached.
 const HTTPS: u16 = 443;
@@ -34,9 +36,17 @@ impl Transparent {
         let Ok(mut entry) = self.recorder.begin(&policy, peer, Via::Transparent).await else {
             return alert::refuse(&mut client).await;
         };
+        // Before anything is read: what is kept of unfinished hellos is bounded by the places.
+        let place = match self.router.admit(&policy) {
+            Ok(place) => place,
+            Err(refusal) => {
+                entry.refuse(&refusal);
+                return alert::refuse(&mut client).await;
+            }
+        };
         let bound = Duration::from_secs(policy.file.limits.head_seconds);
-        let opening = Opening::read(&mut client, &[], bound).await;
-        match self.route(policy, &opening, &mut entry).await {
+        let opening = Opening::read(&mut client, Bytes::new(), bound).await;
+        match self.route(policy, place, &opening, &mut entry).await {
             Ok(route) => self.injector.carry(client, peer, opening, route, entry).await,
             Err(refusal) => {
                 entry.refuse(&refusal);
@@ -45,7 +55,13 @@ impl Transparent {
         }
     }
 
-    async fn route(&self, policy: Arc<Policy>, opening: &Opening, entry: &mut Entry) -> Result<Route, Refusal> {
+    async fn route(
+        &self,
+        policy: Arc<Policy>,
+        place: OwnedSemaphorePermit,
+        opening: &Opening,
+        entry: &mut Entry,
+    ) -> Result<Route, Refusal> {
         let hello = opening.hello.as_ref().map_err(|denial| Refusal::Hello(*denial))?;
         let name = hello.server_name.clone();
         // Without a name there is no way, whatever the mode.
@@ -55,6 +71,6 @@ impl Transparent {
         if hello.encrypted {
             enforce(&policy, Refusal::Hello(HelloDenial::Encrypted), entry)?;
         }
-        self.router.open(policy, target, entry).await
+        self.router.lead(policy, target, place, entry).await
     }
 }

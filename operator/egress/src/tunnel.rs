@@ -6,6 +6,7 @@ use crate::hello::{ClientHello, HelloDenial, HelloReader, SecondHelloReader, Ser
 use crate::meter::{End, Metered};
 use crate::refusal::Refusal;
 use crate::route::{self, Route};
+use bytes::Bytes;
 use sallyport_policy::egress::{EgressMode, HostName};
 use std::io::{self, Cursor};
 use std::time::Duration;
@@ -14,6 +15,9 @@ use tokio::net::TcpStream;
 
 /// Bytes that are read at a time while the handshake is watched.
 const CHUNK: usize = 16 * 1024;
+
+/// Bytes that are read at a time while the first hello is waited for.
+const PIECE: usize = 4 * 1024;
 
 /// What a client has sent so far.
 pub struct Opening {
@@ -45,7 +49,7 @@ impl From<HelloDenial> for Stop {
 
 impl Opening {
     /// Reads the ClientHello, which may have begun with `early`, within `bound`.
-    pub async fn read(client: &mut TcpStream, early: &[u8], bound: Duration) -> Self {
+    pub async fn read(client: &mut TcpStream, early: Bytes, bound: Duration) -> Self {
         let mut reader = HelloReader::default();
         let hello = match tokio::time::timeout(bound, read_hello(&mut reader, client, early)).await {
             Ok(hello) => hello,
@@ -63,23 +67,27 @@ impl Opening {
     }
 }
 
-async fn read_hello(
-    reader: &mut HelloReader,
-    client: &mut TcpStream,
-    early: &[u8],
-) -> Result<ClientHello, HelloDenial> {
-    if let Some(hello) = reader.push(early)? {
+async fn read_hello(reader: &mut HelloReader, client: &TcpStream, early: Bytes) -> Result<ClientHello, HelloDenial> {
+    if let Some(hello) = reader.push(&early)? {
         return Ok(hello);
     }
-    let mut chunk = vec![0; CHUNK];
+    drop(early);
     loop {
-        let count = client.read(&mut chunk).await.map_err(|_| HelloDenial::Closed)?;
-        if count == 0 {
-            return Err(HelloDenial::Closed);
-        }
-        if let Some(hello) = reader.push(&chunk[..count])? {
+        client.readable().await.map_err(|_| HelloDenial::Closed)?;
+        if let Some(hello) = push_what_is_there(reader, client)? {
             return Ok(hello);
         }
+    }
+}
+
+/// No buffer is held while nothing comes.
+fn push_what_is_there(reader: &mut HelloReader, client: &TcpStream) -> Result<Option<ClientHello>, HelloDenial> {
+    let mut piece = [0; PIECE];
+    match client.try_read(&mut piece) {
+        Ok(0) => Err(HelloDenial::Closed),
+        Ok(count) => reader.push(&piece[..count]),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(_) => Err(HelloDenial::Closed),
     }
 }
 
@@ -109,7 +117,7 @@ pub async fn run(mut client: TcpStream, opening: Opening, route: Route, mut entr
     let open = entry.open(meter.clone());
     let watched = (policy.file.mode == EgressMode::Enforce).then_some(&passage.target.host);
     let end = tokio::select! {
-        carried = carry(&mut client, &mut upstream, &opening, watched) => match carried {
+        carried = carry(&mut client, &mut upstream, opening, watched) => match carried {
             Ok(()) => End::Completed,
             Err(Stop::Handshake) => End::HandshakeRefused,
             Err(Stop::Io(_)) if meter.was_exceeded() => End::TooManyBytes,
@@ -128,18 +136,20 @@ pub async fn run(mut client: TcpStream, opening: Opening, route: Route, mut entr
 async fn carry(
     client: &mut TcpStream,
     upstream: &mut Metered,
-    opening: &Opening,
+    opening: Opening,
     watched: Option<&HostName>,
 ) -> Result<(), Stop> {
-    upstream.write_all(&opening.sent).await?;
+    let Opening { sent, surplus, .. } = opening;
+    upstream.write_all(&sent).await?;
+    // A tunnel is long, and what it began with is not needed again.
+    drop(sent);
     match watched {
-        None => upstream.write_all(&opening.surplus).await?,
-        Some(host) => {
-            if answer(client, upstream).await? == ServerAnswer::Retry {
-                second_hello(client, upstream, &opening.surplus, host).await?;
-            } else {
-                upstream.write_all(&opening.surplus).await?;
-            }
+        Some(host) if answer(client, upstream).await? == ServerAnswer::Retry => {
+            second_hello(client, upstream, surplus, host).await?;
+        }
+        _ => {
+            upstream.write_all(&surplus).await?;
+            drop(surplus);
         }
     }
     tokio::io::copy_bidirectional(client, upstream).await?;
@@ -167,11 +177,11 @@ async fn answer(client: &mut TcpStream, upstream: &mut Metered) -> Result<Server
 async fn second_hello(
     client: &mut TcpStream,
     upstream: &mut Metered,
-    surplus: &[u8],
+    surplus: Vec<u8>,
     host: &HostName,
 ) -> Result<(), Stop> {
     let mut reader = SecondHelloReader::default();
-    let mut chunk = surplus.to_vec();
+    let mut chunk = surplus;
     loop {
         let hello = reader.push(&chunk)?;
         if let Some(hello) = &hello {

@@ -1,5 +1,5 @@
-//! Thousands of tunnels that say nothing: each costs a bounded amount of memory, one more than allowed is refused, and they
-//! are ended.
+//! Thousands of tunnels that say nothing, and of hellos that never end: each costs a bounded amount of memory, one more than
+//! allowed is refused, and they are ended.
 
 // Helpers of tests may panic as tests do.
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
@@ -41,6 +41,12 @@ const FILES_OF_ONE: u64 = 4;
 /// What gateway, client and host may hold for one tunnel on which nothing moves.
 const BOUND_OF_ONE: usize = 48 * 1024;
 
+/// The same for a connection whose hello is not complete: what `hello/reader.rs` keeps, and the connection itself.
+const BOUND_OF_HELLO: usize = 56 * 1024;
+
+/// The allocator counts for the whole process, so one test runs at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Tunnels that are begun at a time: no more than listeners keep waiting.
 const AT_ONCE: u32 = 200;
 
@@ -77,6 +83,7 @@ fn host() -> SocketAddr {
 
 struct Running {
     traffic: SocketAddr,
+    transparent: SocketAddr,
     admin: SocketAddr,
     policy: PathBuf,
 }
@@ -94,7 +101,7 @@ async fn gateway(name: &str, idle_seconds: u64) -> Running {
         listen: EgressListen {
             port: 0,
             admin_port: 0,
-            transparent_port: None,
+            transparent_port: Some(0),
         },
         mode: EgressMode::Enforce,
         rules: vec![EgressHostRule {
@@ -112,6 +119,7 @@ async fn gateway(name: &str, idle_seconds: u64) -> Running {
             connections: TUNNELS,
             connections_per_second: 1_000_000,
             idle_seconds,
+            head_seconds: 3600,
             ..EgressLimits::default()
         },
         audit: EgressAudit::default(),
@@ -129,12 +137,14 @@ async fn gateway(name: &str, idle_seconds: u64) -> Running {
         .await
         .unwrap();
     let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
-    let (traffic, admin) = (
-        on_loopback(gateway.traffic_address()),
-        on_loopback(gateway.admin_address()),
-    );
+    let running = Running {
+        traffic: on_loopback(gateway.traffic_address()),
+        transparent: on_loopback(gateway.transparent_address().unwrap()),
+        admin: on_loopback(gateway.admin_address()),
+        policy,
+    };
     tokio::spawn(gateway.serve(std::future::pending()));
-    Running { traffic, admin, policy }
+    running
 }
 
 impl Running {
@@ -222,6 +232,7 @@ fn raise_the_number_of_files() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_idle_tunnels_cost_little_keep_others_out_and_are_ended() {
+    let _alone = ALONE.lock().await;
     raise_the_number_of_files();
     // Without a bound on idleness, which is the negative control, they take all places and keep them.
     let patient = gateway("patient", 3600).await;
@@ -258,4 +269,56 @@ async fn thousands_of_idle_tunnels_cost_little_keep_others_out_and_are_ended() {
     assert_eq!(idle, Some(u64::from(TUNNELS)));
     strict.tunnel().await;
     drop(tunnels);
+}
+
+/// How many connections to `port` are there, and how many bytes of theirs nobody has read yet.
+fn unread(port: u16) -> (usize, u64) {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let mut found = (0, 0);
+    for line in lines {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        let (local, state) = (columns[1], columns[3]);
+        if local.ends_with(&format!(":{port:04X}")) && state == "01" {
+            let (_, received) = columns[4].split_once(':').unwrap();
+            found.0 += 1;
+            found.1 += u64::from_str_radix(received, 16).unwrap();
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_half_sent_hellos_hold_little_take_the_places_and_go_on() {
+    let _alone = ALONE.lock().await;
+    raise_the_number_of_files();
+    let gateway = gateway("half", 3600).await;
+    // Nearly as long as a hello may be, in records that nearly double it.
+    let whole = hello::fragmented(&hello::hello(Some(HOST), &[(0x1234, vec![0; 15_500])]), 24);
+    let (begun, last) = whole.split_at(whole.len() - 1);
+    let before = ALLOCATOR.allocated();
+    let mut clients = Vec::new();
+    for _ in 0..TUNNELS / AT_ONCE {
+        let half = async |_| {
+            let mut client = TcpStream::connect(gateway.transparent).await.unwrap();
+            client.write_all(begun).await.unwrap();
+            client
+        };
+        clients.extend(join_all((0..AT_ONCE).map(half)).await);
+    }
+    let started = Instant::now();
+    while unread(gateway.transparent.port()) != (clients.len(), 0) {
+        assert!(started.elapsed() < Duration::from_mins(1), "the gateway does not read");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let of_one = ALLOCATOR.allocated().saturating_sub(before) / clients.len();
+    assert!(of_one > begun.len(), "{of_one} bytes: what was sent is kept");
+    assert!(of_one < BOUND_OF_HELLO, "half a hello holds {of_one} bytes");
+    assert_eq!(gateway.connect().await.0, 503, "they have all places");
+    for client in clients.iter_mut().step_by(100) {
+        client.write_all(last).await.unwrap();
+        let mut answer = vec![0; whole.len()];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, whole);
+    }
 }

@@ -33,6 +33,12 @@ pub const CONTAINER: &str = "egress";
 const GATEWAY_ID: i64 = 65530;
 
 /// What one gateway may use.
+///
+/// The memory is what clients can make it keep. Connections with a place, 1024 over all ports (`EgressLimits::connections`), hold
+/// 48 KiB each while their hello is under way, and no more once bytes move (`operator/egress`: `hello/reader.rs`,
+/// `tests/idle.rs`): 48 MiB. Clients of the proxy without a place, at most 1088, hold up to 32 KiB of a request's head each
+/// (`target.rs`): 34 MiB. The other 46 MiB are for the program, names, events, and buffers of the kernel, which it cuts when
+/// memory gets short.
 const AMOUNTS: Amounts = Amounts {
     cpu_milli: 100,
     memory_bytes: 128 << 20,

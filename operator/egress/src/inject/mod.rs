@@ -63,7 +63,8 @@ impl Injector {
     pub async fn carry(&self, client: TcpStream, peer: IpAddr, opening: Opening, route: Route, entry: Entry) {
         match route.passage.inject.clone() {
             None => tunnel::run(client, opening, route, entry).await,
-            Some(injection) => self.run(client, peer, opening, route, entry, &injection).await,
+            // Its state is large, and would be part of every connection's that still waits for its hello.
+            Some(injection) => Box::pin(self.run(client, peer, opening, route, entry, &injection)).await,
         }
     }
 

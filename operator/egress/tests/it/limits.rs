@@ -1,10 +1,13 @@
 //! Bounds: none of them can be held off by the client or the host.
 
-use super::support::{ALLOWED, GREETING, Lab, hello_for, until};
+use super::support::{ALLOWED, Client, GREETING, Lab, hello_for, until};
 use futures::future::join_all;
 use pretty_assertions::assert_eq;
 use serde_json::json;
 use std::time::{Duration, Instant};
+
+/// `access_denied`, fatal (RFC 8446 section 6.2).
+const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
 
 async fn end_of(lab: &Lab) -> String {
     let events = lab.events.wait(2).await;
@@ -57,6 +60,38 @@ async fn tunnels_that_never_begin_take_no_place_for_ever() {
     })
     .await;
     drop(silent);
+}
+
+#[tokio::test]
+async fn tls_without_a_proxy_request_takes_its_place_before_its_first_byte_is_read() {
+    let lab = Lab::with(|file| {
+        file.limits.connections = 2;
+        file.limits.head_seconds = 600;
+    })
+    .await;
+    lab.host().await;
+    let silent = [
+        Client::to(lab.gateway.transparent).await,
+        Client::to(lab.gateway.transparent).await,
+    ];
+    until("no room", async || {
+        lab.client().await.connect("api.example.com:443").await.status == 503
+    })
+    .await;
+    // It is told so without having said anything.
+    assert_eq!(Client::to(lab.gateway.transparent).await.rest().await, ALERT);
+    let is_told = |event: &serde_json::Value| {
+        event["via"] == json!("transparent") && event["reason"] == json!("too_many_connections")
+    };
+    until("the refusal on the record", async || {
+        lab.events.events().iter().any(is_told)
+    })
+    .await;
+    drop(silent);
+    until("room", async || {
+        lab.client().await.connect("api.example.com:443").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]
