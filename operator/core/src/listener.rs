@@ -1,5 +1,6 @@
 //! Accepting connections, as many as allowed, and ending them in order.
 
+use crate::client::ClientStream;
 use crate::drain::{Drain, DrainControl, Phase};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -15,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -115,6 +116,8 @@ pub struct Server {
     pub latecomers: Latecomers,
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
+    /// How long a client may take nothing of what it is sent; [`PATIENCE`](crate::client::PATIENCE), but in tests.
+    pub patience: Duration,
     /// How many there are.
     pub gauge: Gauge,
 }
@@ -126,7 +129,7 @@ impl Server {
     /// On return no connection is left.
     pub async fn run<S, F>(self, serve: S, mut drain: Drain, control: &DrainControl, drain_bound: Duration)
     where
-        S: Fn(TcpStream, IpAddr) -> F,
+        S: Fn(ClientStream, IpAddr) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(self.connections));
@@ -149,7 +152,7 @@ impl Server {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY is refused");
                 }
-                let connection = serve(stream, peer.ip());
+                let connection = serve(ClientStream::new(stream, self.patience), peer.ip());
                 let gauge = self.gauge.clone();
                 connections.spawn(async move {
                     gauge.inc();

@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
 /// How long a handshake may take.
@@ -146,10 +146,10 @@ impl TlsAcceptor {
     /// # Errors
     ///
     /// See [`HandshakeError`].
-    pub async fn accept(
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), HandshakeError> {
+        stream: S,
+    ) -> Result<(TlsStream<S>, Option<PeerCertificate>), HandshakeError> {
         let (config, trust) = {
             let loaded = self.0.get();
             (loaded.config.clone(), loaded.trust.as_ref().map(Arc::downgrade))

@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::ClientStream;
 use crate::follow::FollowError;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::ClientConfig;
@@ -6,7 +7,7 @@ use rustls::pki_types::ServerName;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 struct Authority {
@@ -238,4 +239,34 @@ async fn a_peer_that_says_nothing_does_not_keep_its_place() {
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     assert!(matches!(acceptor.accept(stream).await, Err(HandshakeError::Late)));
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_is_given_up_on_below_tls() {
+    let (authority, directory) = (Authority::new(), Directory::new());
+    let acceptor = TlsAcceptor::start(directory.files(&authority.server(), None)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (done, is_done) = tokio::sync::oneshot::channel::<()>();
+    let stuck = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = client_config(&authority, None);
+        let _taking_nothing = TlsConnector::from(client).connect(name, stream).await.unwrap();
+        let _ = is_done.await;
+    };
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = ClientStream::new(stream, Duration::from_millis(500));
+        let (mut stream, _) = acceptor.accept(stream).await.unwrap();
+        let written = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                stream.write_all(&[0; 1024]).await?;
+            }
+        });
+        let error: io::Result<()> = written.await.expect("the writing ends");
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(done);
+    };
+    tokio::join!(stuck, serve);
 }

@@ -14,6 +14,7 @@ use crate::route::Router;
 use crate::transparent::Transparent;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
+use sallyport_core::client::{ClientStream, PATIENCE};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
 use sallyport_core::listener::{self, BindError, Latecomers, Server};
 use std::io::{self, Write};
@@ -88,6 +89,7 @@ pub struct Gateway {
     journal_thread: JournalThread,
     control: DrainControl,
     clients: usize,
+    patience: Duration,
     drain_bound: Duration,
     follow: futures::future::BoxFuture<'static, ()>,
 }
@@ -159,9 +161,17 @@ impl Gateway {
             journal_thread,
             control,
             clients,
+            patience: PATIENCE,
             drain_bound: Duration::from_secs(limits.drain_seconds),
             follow: Box::pin(follow),
         })
+    }
+
+    /// Gives up on clients that take nothing of what they are sent for `patience`, instead of [`PATIENCE`].
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Where the proxy is served.
@@ -193,6 +203,7 @@ impl Gateway {
             journal,
             control,
             clients,
+            patience,
             drain_bound,
             ..
         } = self;
@@ -211,6 +222,7 @@ impl Gateway {
             listener,
             latecomers: Latecomers::Refused,
             connections: clients,
+            patience,
             gauge: router.metrics.clients.clone(),
         };
         let drain = || router.drain.clone();
@@ -231,9 +243,10 @@ impl Gateway {
                 recorder: recorder.clone(),
                 injector: injector.clone(),
             });
-            let transparent = move |stream, peer| {
+            let transparent = move |stream: ClientStream, peer| {
                 let transparent = transparent.clone();
-                async move { transparent.serve(stream, peer).await }
+                // What it carries is a tunnel, which has bounds of its own.
+                async move { transparent.serve(stream.into_inner(), peer).await }
             };
             server(port.listener)
                 .run(transparent, drain(), &control, drain_bound)
@@ -261,6 +274,7 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
         listener,
         latecomers: Latecomers::Refused,
         connections: ADMIN_CONNECTIONS,
+        patience: PATIENCE,
         gauge: Gauge::default(),
     };
     let seen = drain.clone();

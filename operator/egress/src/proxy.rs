@@ -21,12 +21,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sallyport_core::client::ClientStream;
 use sallyport_core::drain::Phase;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// Headers of a request at most.
@@ -54,7 +54,7 @@ type WorkSlot = Mutex<Option<oneshot::Sender<Work>>>;
 
 impl Proxy {
     /// Serves one connection to its end.
-    pub async fn serve(&self, stream: TcpStream, peer: IpAddr) {
+    pub async fn serve(&self, stream: ClientStream, peer: IpAddr) {
         let policy = self.router.policy.current();
         let (sender, work) = oneshot::channel();
         let slot: WorkSlot = Mutex::new(Some(sender));
@@ -170,10 +170,11 @@ impl Proxy {
         let injector = self.injector.clone();
         let tunnel = async move {
             let Ok(upgraded) = upgrade.await else { return };
-            let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            let Ok(parts) = upgraded.downcast::<TokioIo<ClientStream>>() else {
                 return;
             };
-            let mut client = parts.io.into_inner();
+            // The tunnel has bounds of its own.
+            let mut client = parts.io.into_inner().into_inner();
             let opening = Opening::read(&mut client, parts.read_buf, bound).await;
             injector.carry(client, peer, opening, route, entry).await;
         };

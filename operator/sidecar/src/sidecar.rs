@@ -14,6 +14,7 @@ use crate::signer::{Signer, SignerError};
 use http::uri::PathAndQuery;
 use prometheus_client::metrics::gauge::Gauge;
 use sallyport_audit::journal::{Journal, JournalError, JournalThread, Program, Settings, UnwrittenRecords};
+use sallyport_core::client::{ClientStream, PATIENCE};
 use sallyport_core::drain::{Drain, DrainControl, Phase, drain};
 use sallyport_core::follow::FollowError;
 use sallyport_core::listener::{self, Latecomers, Server};
@@ -24,7 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// Records that may wait for the sink beside those of the requests under way.
@@ -97,6 +98,7 @@ pub struct Place {
 pub struct Sidecar {
     rules: Rules,
     policy_file: Option<PathBuf>,
+    patience: Duration,
     probe: Probe,
     path: PathAndQuery,
     traffic: TcpListener,
@@ -163,6 +165,7 @@ impl Sidecar {
             probe: Probe::new(&policy.enforcement, place.api_server),
             rules: Rules::new(policy, None)?,
             policy_file: None,
+            patience: PATIENCE,
             path,
             traffic,
             admin,
@@ -183,6 +186,13 @@ impl Sidecar {
     #[must_use]
     pub fn following(mut self, file: PathBuf) -> Self {
         self.policy_file = Some(file);
+        self
+    }
+
+    /// Gives up on clients that take nothing of their answers for `patience`, instead of [`PATIENCE`].
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -257,6 +267,7 @@ impl Sidecar {
             listener: self.traffic,
             latecomers,
             connections: connections(&policy),
+            patience: self.patience,
             gauge: self.metrics.connections.clone(),
         };
         let drain = self.drain.clone();
@@ -321,7 +332,7 @@ fn serve_peers(
 async fn serve_traffic(
     pipeline: Arc<Pipeline>,
     tls: Option<Arc<TlsAcceptor>>,
-    stream: TcpStream,
+    stream: ClientStream,
     address: IpAddr,
     drain: Drain,
 ) {
@@ -365,6 +376,7 @@ async fn serve_admin(listener: TcpListener, admin: Admin) {
         listener,
         latecomers: Latecomers::Waiting,
         connections: ADMIN_CONNECTIONS,
+        patience: PATIENCE,
         gauge: Gauge::default(),
     };
     let seen = drain.clone();
@@ -386,6 +398,7 @@ async fn serve_signer(listener: TcpListener, signer: Signer) {
         listener,
         latecomers: Latecomers::Waiting,
         connections: SIGNER_CONNECTIONS,
+        patience: PATIENCE,
         gauge: Gauge::default(),
     };
     let seen = drain.clone();

@@ -1,10 +1,12 @@
 //! Bounds: none of them can be held off by the client or the host.
 
-use super::support::{ALLOWED, Client, GREETING, Lab, hello_for, until};
+use super::support::{ALLOWED, Client, GREETING, Host, Lab, Lines, hello_for, until};
 use futures::future::join_all;
 use pretty_assertions::assert_eq;
+use sallyport_policy::egress::EgressFile;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 
 /// `access_denied`, fatal (RFC 8446 section 6.2).
 const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
@@ -140,7 +142,7 @@ async fn a_tunnel_ends_when_its_bytes_are_used_up() {
 async fn an_answer_ends_when_its_bytes_are_used_up() {
     let lab = Lab::with(|file| file.limits.bytes = 2000).await;
     let body = "x".repeat(10_000);
-    let host = super::support::Host::web(&format!("HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n{body}")).await;
+    let host = Host::web(&format!("HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n{body}")).await;
     lab.network.lead("9.9.9.9", 80, host.address());
     let mut client = lab.client().await;
     client
@@ -188,4 +190,33 @@ async fn a_host_that_does_not_read_holds_the_client_back() {
     let sent = flood.await;
     assert!(sent < 64 << 20, "{sent} bytes were taken for a host that reads none");
     assert_eq!(end_of(&lab).await, "idle");
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_answer_does_not_keep_its_slot() {
+    let events = Lines::default();
+    let edit = |file: &mut EgressFile| file.limits.idle_seconds = 1;
+    let lab = Lab::with_patience(edit, events.clone(), events, Duration::from_secs(1)).await;
+    // More than the buffers on the way can take.
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: 8388608\r\n\r\n{}",
+        "x".repeat(8 << 20)
+    );
+    let host = Host::answering(answer).await;
+    lab.network.lead("9.9.9.9", 80, host.address());
+    let clients = async |count: u32| {
+        let count = format!("sallyport_egress_clients {count}\n");
+        until(&count, async || lab.gateway.get("/metrics").await.contains(&count)).await;
+    };
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let mut stuck = Client(socket.connect(lab.gateway.traffic).await.unwrap());
+    stuck
+        .send(b"GET http://api.example.com/ HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await;
+    assert_eq!(stuck.answer().await.status, 200);
+    // The host's side is idle and ends by itself, which does not end the client's.
+    clients(0).await;
+    // It was there all the time, and had more to read.
+    assert!(stuck.rest().await.len() < 8 << 20);
 }

@@ -18,6 +18,7 @@ pub use network::Network;
 pub use sinks::{Gate, Lines};
 pub use tls::{Authority, Pod, Web, Wire, http_over, tls_over, trusting};
 
+use sallyport_core::client::PATIENCE;
 use sallyport_egress::{Gateway, Place, UnwrittenRecords};
 use sallyport_policy::EndpointIdentity;
 use sallyport_policy::egress::{
@@ -131,13 +132,23 @@ impl Lab {
         sink: impl Write + Send + 'static,
         events: Lines,
     ) -> Self {
+        Self::with_patience(edit, sink, events, PATIENCE).await
+    }
+
+    /// The same with a gateway that waits so long for clients that take nothing.
+    pub async fn with_patience(
+        edit: impl FnOnce(&mut EgressFile),
+        sink: impl Write + Send + 'static,
+        events: Lines,
+        patience: Duration,
+    ) -> Self {
         let dns = Dns::start().await;
         dns.set(ALLOWED, [a(ALLOWED_IP)]);
         dns.set(OTHER, [a(OTHER_IP)]);
         let network = Network::default();
         let mut file = policy(&dns);
         edit(&mut file);
-        let gateway = Running::start(&file, sink, network.clone()).await;
+        let gateway = Running::start(&file, sink, network.clone(), patience).await;
         Self {
             dns,
             network,
@@ -198,7 +209,7 @@ fn replace(path: &Path, text: &str) {
 }
 
 impl Running {
-    pub async fn start(file: &EgressFile, sink: impl Write + Send + 'static, network: Network) -> Self {
+    async fn start(file: &EgressFile, sink: impl Write + Send + 'static, network: Network, patience: Duration) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!(
             "sallyport-egress-{}-{}.json",
@@ -216,6 +227,7 @@ impl Running {
             termination_log: Some(termination_log(&path)),
         };
         let gateway = Gateway::bind(place, sink, Arc::new(network)).await.unwrap();
+        let gateway = gateway.with_patience(patience);
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(gateway.traffic_address());
         let transparent = on_loopback(gateway.transparent_address().unwrap());
