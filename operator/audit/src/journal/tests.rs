@@ -94,7 +94,7 @@ async fn what_is_written_is_a_whole_chain_from_start_to_end() {
     until(|| journal.anchor().is_some_and(|anchor| anchor.seq == 20)).await;
     let anchor = journal.anchor().unwrap();
     drop(journal);
-    thread.finish(Duration::from_secs(5)).await.unwrap();
+    thread.finish(Duration::from_mins(1)).await.unwrap();
     let report = verify(&log.bytes(), &[anchor], Leniency::default());
     assert_eq!(report.findings, []);
     let chain = &report.chains[0];
@@ -117,7 +117,7 @@ async fn two_starts_are_two_chains_in_one_log() {
         let (journal, thread) = start(&log, OnSinkFailure::Block, 8);
         journal.admit().await.unwrap().send(Numbered(1));
         drop(journal);
-        thread.finish(Duration::from_secs(5)).await.unwrap();
+        thread.finish(Duration::from_mins(1)).await.unwrap();
     }
     let report = verify(&log.bytes(), &[], Leniency::default());
     assert!(report.is_whole(), "{:?}", report.findings);
@@ -136,7 +136,7 @@ async fn block_refuses_while_the_sink_fails_and_loses_nothing() {
     log.close(false);
     until(|| journal.check_sink().is_ok()).await;
     drop(journal);
-    thread.finish(Duration::from_secs(5)).await.unwrap();
+    thread.finish(Duration::from_mins(1)).await.unwrap();
     let report = verify(&log.bytes(), &[], Leniency::default());
     assert!(report.is_whole(), "{:?}", report.findings);
     assert_eq!(log.lines().len(), 4);
@@ -157,7 +157,7 @@ async fn drop_lets_calls_pass_and_the_chain_says_what_it_lost() {
     until(|| log.lines().len() > 2).await;
     journal.admit().await.unwrap().send(Numbered(calls));
     drop(journal);
-    thread.finish(Duration::from_secs(5)).await.unwrap();
+    thread.finish(Duration::from_mins(1)).await.unwrap();
     let written = log.lines().iter().filter(|line| line.get("number").is_some()).count() as u64;
     let report = verify(&log.bytes(), &[], Leniency::default());
     assert!(report.is_whole(), "{:?}", report.findings);
@@ -174,7 +174,7 @@ async fn the_end_of_the_chain_stands_where_the_kubelet_looks_before_and_after_th
     let (log, missing) = (Log::default(), path.with_extension("missing"));
     let (journal, thread) = start_ending_in(&log, OnSinkFailure::Block, 8, Some(missing.clone()));
     drop(journal);
-    thread.finish(Duration::from_secs(5)).await.unwrap();
+    thread.finish(Duration::from_mins(1)).await.unwrap();
     assert!(!missing.exists());
     // What an earlier run left is replaced.
     std::fs::write(&path, "x".repeat(100)).unwrap();
@@ -185,7 +185,7 @@ async fn the_end_of_the_chain_stands_where_the_kubelet_looks_before_and_after_th
     // Whoever kills the program now leaves this.
     until(|| said() == Some(3)).await;
     drop(journal);
-    thread.finish(Duration::from_secs(5)).await.unwrap();
+    thread.finish(Duration::from_mins(1)).await.unwrap();
     assert_eq!(said(), Some(4));
     let last = log.lines().pop().unwrap();
     let word = LastWord::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();

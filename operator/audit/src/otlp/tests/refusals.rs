@@ -66,7 +66,7 @@ impl Scene {
     async fn end(self) -> crate::verify::Report {
         send(&self.journal, CALLS).await;
         drop(self.journal);
-        self.thread.finish(Duration::from_secs(30)).await.unwrap();
+        self.thread.finish(Duration::from_mins(1)).await.unwrap();
         verify(&self.receiver.log(), &[], Leniency::default())
     }
 
@@ -222,6 +222,6 @@ async fn what_is_given_up_after_the_end_of_the_chain_is_told_when_the_program_en
         Some((StatusCode::BAD_REQUEST, ""))
     });
     drop(scene.journal);
-    let end = scene.thread.finish(Duration::from_secs(30)).await;
+    let end = scene.thread.finish(Duration::from_mins(1)).await;
     assert_eq!(end, Err(crate::journal::UnwrittenRecords::Failed { count: 1 }));
 }
