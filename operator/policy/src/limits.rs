@@ -16,7 +16,8 @@ pub struct Limits {
     pub response_bytes: u64,
     /// Largest event of an event stream in bytes. A stream with a larger one is ended.
     pub event_bytes: u64,
-    /// Bytes of requests and answers that are held in memory at a time, of all callers. What goes beyond is refused.
+    /// Bytes of requests and answers that are held in memory at a time, of all callers, until clients have taken them. What
+    /// goes beyond is refused, as is what goes beyond [one caller's part](Self::buffer_bytes_per_principal).
     pub buffer_bytes: u64,
     /// Seconds until the server must have sent the head of its answer.
     pub response_header_seconds: u64,
@@ -48,12 +49,22 @@ impl Limits {
     pub const TLS_BYTES: u64 = 48 << 10;
 
     /// Most bytes that a request under way takes beside its connection and what [`buffer_bytes`](Self::buffer_bytes) bounds:
-    /// what the kernel buffers of the answer, what is read ahead of it and written out, and the request's records.
+    /// what the kernel buffers of the answer, what is read ahead of it and written out, and the request's records. Written
+    /// out are 32 KiB and one part of a stream, of at most 16 KiB; larger ones, and answers that are read whole, are in
+    /// `buffer_bytes` until the client has taken them.
     pub const REQUEST_BYTES: u64 = (64 + 96) << 10;
 
     /// Most bytes that a sidecar takes beside its requests: its program, keys, the server's tools, and the one message that
     /// is being read.
     pub const BASE_BYTES: u64 = 40 << 20;
+
+    /// Most of [`buffer_bytes`](Self::buffer_bytes) that one caller takes: half of them, so that others get the other half; or
+    /// more, where a largest request and its largest answer need more.
+    pub fn buffer_bytes_per_principal(&self) -> u64 {
+        let largest = self.response_bytes.max(self.event_bytes);
+        let exchange = self.body_bytes.saturating_add(largest);
+        exchange.max(self.buffer_bytes / 2).min(self.buffer_bytes)
+    }
 
     /// Most bytes of memory that a sidecar with these bounds uses, kernel buffers included: all connections there are, a
     /// request on as many as are let, each stuck with a client that does not read and a server that does not stop. What is

@@ -69,7 +69,8 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     /// What its names are bound to.
     pub owner: Owner,
-    key: LimitKey,
+    /// What its share of everything is counted by.
+    pub key: LimitKey,
 }
 
 /// What a body says, and which era it is of.
@@ -115,7 +116,7 @@ impl Pipeline {
             }
         };
         // Needs: the body, up to its limit.
-        let mut memory = self.budget.holder(limits.buffer_bytes);
+        let mut memory = self.budget.holder(caller.key, limits);
         let body = body::read(verb, body, limits.body_bytes, &mut memory, entry).await?;
         // Needs: the bytes that will be forwarded, and the headers that speak of them.
         let read = read(verb, body, &head.headers, rules, entry, told)?;
