@@ -21,7 +21,7 @@ pub struct Limits {
     pub buffer_bytes: u64,
     /// Seconds until the server must have sent the head of its answer.
     pub response_header_seconds: u64,
-    /// Seconds that an answer may take in all. On an event stream that answers a request: seconds until the first message
+    /// Seconds that an answer may take in all, its head included. On an event stream that answers a request: seconds until the first message
     /// and between two messages, not counted while the server waits for the client.
     pub request_seconds: u64,
     /// Seconds after which an event stream is ended.

@@ -22,6 +22,7 @@ use sallyport_policy::ConfirmedTools;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -31,6 +32,8 @@ struct Awaited {
     inspector: Inspector,
     id: Option<Box<RawValue>>,
     times: Times,
+    /// When an answer that is no event stream must have come.
+    until: Instant,
     key: LimitKey,
     place: Place,
     /// Of the request's body, which the inspector keeps where names are sealed.
@@ -66,7 +69,14 @@ impl Pipeline {
         } = request;
         let owner = caller.owner;
         entry.forwarded();
-        let response = self.upstream.forward(&head, body).await?;
+        let until = Instant::now() + Duration::from_secs(rules.policy.limits.request_seconds);
+        let forwarding = self.upstream.forward(&head, body);
+        let response = if endless {
+            forwarding.await?
+        } else {
+            let in_time = tokio::time::timeout_at(until, forwarding).await;
+            in_time.map_err(|_| Denial::UpstreamTimedOut)??
+        };
         let memory = received.is_some().then_some(memory);
         let (mut head, body) = response.into_parts();
         if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
@@ -107,6 +117,7 @@ impl Pipeline {
             inspector,
             id: call.as_ref().and_then(|call| call.id.clone()),
             times,
+            until,
             key: caller.key,
             place,
             memory,
@@ -131,7 +142,7 @@ impl Pipeline {
         }
         if body.is_end_stream() || !awaited.inspector.needs_whole() {
             let times = Times {
-                lifetime: Duration::from_secs(rules.policy.limits.request_seconds),
+                lifetime: awaited.until.saturating_duration_since(Instant::now()),
                 endless: false,
             };
             let kept = Kept {
@@ -202,8 +213,7 @@ impl Pipeline {
             }
             Ok(whole.freeze())
         };
-        let bound = Duration::from_secs(limits.request_seconds);
-        let whole = tokio::time::timeout(bound, reading)
+        let whole = tokio::time::timeout_at(awaited.until, reading)
             .await
             .map_err(|_| Denial::UpstreamTimedOut)??;
         // Servers accept notifications with an empty body, which some send in chunks.

@@ -350,6 +350,25 @@ async fn a_stream_on_which_nothing_is_said_outlives_the_patience_with_clients_th
 }
 
 #[tokio::test]
+async fn an_answer_s_time_begins_before_its_head() {
+    let server = Server::start(async |_| {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let (sender, answer) = events("application/json");
+        tokio::spawn(async move {
+            // Within the bound, but for the head.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let _ = sender.unbounded_send(Ok(RESULT));
+        });
+        answer
+    })
+    .await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.request_seconds = 3).await;
+    let (status, answer) = json_of(send(post(sidecar.traffic, LIST)).await).await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (504, &json!(-31504)));
+    assert_eq!(lines.wait(1).await[0]["reason"], "upstream_timed_out");
+}
+
+#[tokio::test]
 async fn nesting_is_refused_where_the_policy_says() {
     let server = fixture().await;
     let (sidecar, _) = with_limits(&server, |limits| limits.json_depth = 4).await;
