@@ -16,11 +16,12 @@ pub struct Limits {
     pub response_bytes: u64,
     /// Largest event of an event stream in bytes. A stream with a larger one is ended.
     pub event_bytes: u64,
-    /// Bytes of requests and answers that are held in memory at a time, of all callers. What goes beyond is refused.
+    /// Bytes of requests and answers that are held in memory at a time, of all callers, until clients have taken them. What
+    /// goes beyond is refused, as is what goes beyond [one caller's part](Self::buffer_bytes_per_principal).
     pub buffer_bytes: u64,
     /// Seconds until the server must have sent the head of its answer.
     pub response_header_seconds: u64,
-    /// Seconds that an answer may take in all. On an event stream that answers a request: seconds until the first message
+    /// Seconds that an answer may take in all, its head included. On an event stream that answers a request: seconds until the first message
     /// and between two messages, not counted while the server waits for the client.
     pub request_seconds: u64,
     /// Seconds after which an event stream is ended.
@@ -48,7 +49,9 @@ impl Limits {
     pub const TLS_BYTES: u64 = 48 << 10;
 
     /// Most bytes that a request under way takes beside its connection and what [`buffer_bytes`](Self::buffer_bytes) bounds:
-    /// what the kernel buffers of the answer, what is read ahead of it and written out, and the request's records.
+    /// what the kernel buffers of the answer, what is read ahead of it and written out, and the request's records. Written
+    /// out are 32 KiB and one part of a stream, of at most 16 KiB; larger ones, and answers that are read whole, are in
+    /// `buffer_bytes` until the client has taken them.
     pub const REQUEST_BYTES: u64 = (64 + 96) << 10;
 
     /// Most bytes that a sidecar takes beside its requests: its program, keys, the server's tools, and the one message that
@@ -56,6 +59,14 @@ impl Limits {
     /// have bounds of their own, 16 and 18 MiB ([`VALUES_BYTES`](crate::arguments::VALUES_BYTES)); what they repeat of its text
     /// is the second copy that [`memory_bytes`](Self::memory_bytes) counts.
     pub const BASE_BYTES: u64 = 40 << 20;
+
+    /// Most of [`buffer_bytes`](Self::buffer_bytes) that one caller takes: half of them, so that others get the other half; or
+    /// more, where a largest request and its largest answer need more.
+    pub fn buffer_bytes_per_principal(&self) -> u64 {
+        let largest = self.response_bytes.max(self.event_bytes);
+        let exchange = self.body_bytes.saturating_add(largest);
+        exchange.max(self.buffer_bytes / 2).min(self.buffer_bytes)
+    }
 
     /// Most bytes of memory that a sidecar with these bounds uses, kernel buffers included: all connections there are, a
     /// request on as many as are let, each stuck with a client that does not read and a server that does not stop. What is

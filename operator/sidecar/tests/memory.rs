@@ -35,23 +35,32 @@ const BUFFER_OF_OTHERS: u32 = 32 * 1024;
 /// What the server would like to send over each stream.
 const WANTED_OF_ONE: u64 = 16 << 20;
 
-/// One event of a little over 16 KiB, in one chunk.
-fn chunk() -> Vec<u8> {
+/// One event that carries `length` bytes, in one chunk.
+fn chunk(length: usize) -> Vec<u8> {
     let event = format!(
         "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{{\"data\":\"{}\"}}}}\n\n",
-        "x".repeat(16 * 1024)
+        "x".repeat(length)
     );
     format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()
 }
 
-/// A server that sends events as fast as they are taken. It allocates next to nothing.
-fn server(opened: Arc<AtomicUsize>, sent: Arc<AtomicU64>) -> u16 {
+/// The head of an event stream.
+const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn listen() -> (TcpListener, u16) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(BUFFER_OF_OTHERS).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener: TcpListener = socket.listen(1024).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let chunk: Arc<Vec<u8>> = Arc::new(chunk());
+    (listener, port)
+}
+
+/// A server that sends events as fast as they are taken. It allocates next to nothing.
+fn server(opened: Arc<AtomicUsize>, sent: Arc<AtomicU64>) -> u16 {
+    let (listener, port) = listen();
+    // With what stands around it less than 16 KiB.
+    let chunk: Arc<Vec<u8>> = Arc::new(chunk(16 * 1024 - 100));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (opened, sent, chunk) = (opened.clone(), sent.clone(), chunk.clone());
@@ -61,9 +70,7 @@ fn server(opened: Arc<AtomicUsize>, sent: Arc<AtomicU64>) -> u16 {
                 if !head[..length].starts_with(b"GET") {
                     return;
                 }
-                let answer =
-                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-                if stream.write_all(answer).await.is_err() {
+                if stream.write_all(STREAM).await.is_err() {
                     return;
                 }
                 opened.fetch_add(1, Ordering::Relaxed);
@@ -129,8 +136,13 @@ async fn stuck_reader(at: SocketAddr) -> TcpStream {
 }
 
 async fn reader(at: SocketAddr) -> TcpStream {
+    reader_from([127, 0, 0, 1], at).await
+}
+
+async fn reader_from(address: [u8; 4], at: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(BUFFER_OF_OTHERS).unwrap();
+    socket.bind(SocketAddr::from((address, 0))).unwrap();
     socket.connect(at).await.unwrap()
 }
 
@@ -229,4 +241,118 @@ async fn a_thousand_streams_with_slow_readers_do_not_grow_memory() {
         "{} bytes are held after all readers left",
         ALLOCATOR.allocated().saturating_sub(before)
     );
+}
+
+/// Clients of one endpoint that each ask for something large, from addresses of their own.
+const ASKING: u8 = 12;
+
+/// A little less than the largest answer and the largest event that pass.
+const LARGE: usize = (4 << 20) - 1024;
+
+/// What may be held of bodies in those tests: two large answers.
+const BUFFER: u64 = 8 << 20;
+
+/// A server that gives `answer` to every client of the test and then says nothing.
+fn server_of(answer: Vec<u8>) -> u16 {
+    let (listener, port) = listen();
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut head = [0; 2048];
+                while let Ok(length @ 1..) = stream.read(&mut head).await {
+                    let of_test = head[..length]
+                        .windows(7)
+                        .any(|part| part.eq_ignore_ascii_case(b"x-test:"));
+                    if !of_test || stream.write_all(&answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// Lets clients send `request`, whose answer from the server is `answer`, and read no more of theirs than shows that there
+/// is one. Returns the status and the first byte of each. What the sidecar holds for them must then be what is reckoned with,
+/// and nothing once they are gone.
+async fn large_answers_are_counted(request: &str, answer: Vec<u8>) -> Vec<(String, u8)> {
+    let limits = Limits {
+        buffer_bytes: BUFFER,
+        ..Limits::default()
+    };
+    let port = server_of(answer);
+    let sidecar = Sidecar::bind(policy(port, &limits), Place::default(), std::io::sink())
+        .await
+        .unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], sidecar.traffic_address().port()));
+    let serving = tokio::spawn(sidecar.serve(std::future::pending()));
+    let before = ALLOCATOR.allocated();
+    let in_use = || ALLOCATOR.allocated().saturating_sub(before) as u64;
+
+    let (mut clients, mut answers) = (vec![], vec![]);
+    for number in 1..=ASKING {
+        let mut client = reader_from([127, 0, 0, number], at).await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut head = vec![];
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        // Of the body, too, so that it is known what became of it.
+        let first = client.read_u8().await.unwrap();
+        let head = String::from_utf8(head).unwrap();
+        answers.push((head[9..12].to_owned(), first));
+        clients.push(client);
+    }
+    let of_one = Limits::CONNECTION_BYTES + Limits::REQUEST_BYTES;
+    let reckoned = 2 * BUFFER + u64::from(ASKING) * of_one;
+    below(in_use, reckoned).await;
+    println!("{} bytes are held for stuck readers, of {reckoned}", in_use());
+    drop(clients);
+    below(in_use, LARGE as u64 / 2).await;
+    serving.abort();
+    let _ = serving.await;
+    answers
+}
+
+/// Waits until `held` is less than `bound`.
+async fn below(held: impl Fn() -> u64, bound: u64) {
+    for _ in 0..100 {
+        if held() < bound {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{} bytes are held, and not less than {bound}", held());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_that_nobody_reads_are_counted_until_they_are_read() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let around = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"a":""}}"#;
+    let body = around.replace(r#""""#, &format!("\"{}\"", "x".repeat(LARGE - around.len())));
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {LARGE}\r\n\r\n{body}");
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Test: 1\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n{list}",
+        list.len()
+    );
+    let answers = large_answers_are_counted(&request, answer.into_bytes()).await;
+    // Two fit; whoever comes after them is refused and not the end of the process.
+    let statuses: Vec<&str> = answers.iter().map(|(status, _)| status.as_str()).collect();
+    assert_eq!(statuses, [&["200"; 2][..], &["503"; 10]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_events_that_nobody_reads_are_counted_until_they_are_read() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let answer = [STREAM, &chunk(LARGE - 100)].concat();
+    let request = "GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Test: 1\r\nAccept: text/event-stream\r\n\r\n";
+    let answers = large_answers_are_counted(request, answer).await;
+    // The first digit of a chunk's length: two events fit, the other streams end.
+    let lengths: String = answers.iter().map(|(_, first)| char::from(*first)).collect();
+    assert_eq!(lengths, "330000000000");
 }

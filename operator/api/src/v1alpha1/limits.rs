@@ -28,8 +28,8 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub response_header_seconds: Option<i32>,
-    /// Seconds that an answer may take in all. On an event stream that answers a request: seconds until the first message and
-    /// between two messages. Default: 30.
+    /// Seconds that an answer may take in all, its head included. On an event stream that answers a request: seconds until
+    /// the first message and between two messages. Default: 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub request_seconds: Option<i32>,

@@ -73,7 +73,7 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     /// What its names are bound to.
     pub owner: Owner,
-    /// What its limits are counted by.
+    /// What its share of everything is counted by.
     pub key: LimitKey,
 }
 
@@ -120,7 +120,7 @@ impl Pipeline {
             }
         };
         // Needs: the body, up to its limit.
-        let mut memory = self.budget.holder(limits.buffer_bytes);
+        let mut memory = self.budget.holder(caller.key, limits);
         let body = body::read(verb, body, limits.body_bytes, &mut memory, entry).await?;
         // Needs: the bytes that will be forwarded, and the headers that speak of them.
         let read = read(verb, body, &head.headers, rules, entry, told)?;
@@ -223,8 +223,11 @@ impl Pipeline {
             .authenticator
             .recheck(principal)
             .map_err(Denial::Unauthenticated)?;
-        if let Some(call) = &request.call {
-            self.permit(call, principal, &request.head.headers, request.era, rules, entry)
+        if request.call.is_some()
+            // Only the body was kept meanwhile, not what had been read of it.
+            && let Message::Call(call) = message::parse(&request.body, depth(rules))?
+        {
+            self.permit(&call, principal, &request.head.headers, request.era, rules, entry)
                 .await?;
         }
         Ok(())

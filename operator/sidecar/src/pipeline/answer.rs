@@ -1,13 +1,13 @@
 //! Last stage: the answer's body on its way to the client.
 
-use super::budget::Held;
+use super::budget::{BufferFull, Held};
 use super::denial::Denial;
 use super::inspect::{Inspector, Kind as MessageKind, Refused};
 use super::limit::Place;
 use crate::audit::{Entry, Outcome};
 use crate::metrics::Metrics;
 use crate::wire::sse::{self, Event, Piece, Splitter};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
@@ -20,6 +20,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
+
+/// What is passed on of an event stream at a time and counts as the connection's; more is counted until the client took it.
+const UNCOUNTED: usize = 16 * 1024;
 
 /// The body of an answer.
 pub struct Answer(Kind);
@@ -43,7 +46,18 @@ struct Stream {
     last_words: Option<Bytes>,
     closed: bool,
     _place: Place,
+    _memory: Option<Held>,
     _active: Option<ActiveStream>,
+}
+
+/// What of a request lasts as long as the answer to it.
+pub struct Kept {
+    /// Its record.
+    pub entry: Entry,
+    /// Its place among the requests under way.
+    pub place: Place,
+    /// Its body's share of the memory, if the body is still needed.
+    pub memory: Option<Held>,
 }
 
 /// What event streams have beside other bodies.
@@ -109,7 +123,7 @@ impl Answer {
         body: Incoming,
         events: Option<Events>,
         times: &Times,
-        (entry, place): (Entry, Place),
+        kept: Kept,
         mut drain: Drain,
         metrics: &Metrics,
     ) -> Self {
@@ -130,10 +144,11 @@ impl Answer {
             body,
             events,
             ending,
-            entry,
+            entry: kept.entry,
             last_words: None,
             closed: false,
-            _place: place,
+            _place: kept.place,
+            _memory: kept.memory,
             _active: active,
         })))
     }
@@ -154,13 +169,24 @@ impl Answer {
         Self::whole(Full::new(event))
     }
 
-    /// The last event of a stream: one message of the server.
-    pub(super) fn last_message(message: &Bytes, mut entry: Entry) -> Self {
-        let event = sse::event(message);
+    /// The last event of a stream: one message of the server, for which `held` holds bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for it as an event.
+    pub(super) fn last_message(
+        message: Bytes,
+        mut held: Held,
+        place: Place,
+        entry: &mut Entry,
+    ) -> Result<Self, BufferFull> {
+        let event = sse::event(&message);
+        drop(message);
+        held.set(event.len())?;
         entry.response_events(1);
         entry.response_bytes(event.len() as u64);
         entry.close(Outcome::Allowed, None);
-        Self::whole(Full::new(event))
+        Ok(Self::whole(Full::new(held.count(event, Some(place)))))
     }
 }
 
@@ -190,8 +216,7 @@ impl Events {
     /// What of these bytes passes now.
     fn pass(&mut self, bytes: &[u8], entry: &mut Entry) -> Result<Bytes, Denial> {
         let pieces = self.splitter.push(bytes).map_err(|_| Denial::AnswerTooLarge)?;
-        self.held.set(self.splitter.held())?;
-        let mut passed = BytesMut::with_capacity(bytes.len());
+        let mut passed = Vec::with_capacity(bytes.len());
         for piece in pieces {
             match piece {
                 Piece::Filler(filler) if is_plain(&filler) => passed.extend_from_slice(&filler),
@@ -199,15 +224,29 @@ impl Events {
                 Piece::Event(event) => passed.extend_from_slice(&self.event(&event, entry)),
             }
         }
-        Ok(passed.freeze())
+        Ok(self.counted(passed)?)
     }
 
     /// What is left when the server ends the stream.
-    fn finish(&mut self, entry: &mut Entry) -> Bytes {
-        match self.splitter.finish() {
-            Some(event) => self.event(&event, entry),
-            None => Bytes::new(),
+    fn finish(&mut self, entry: &mut Entry) -> Result<Bytes, Denial> {
+        let Some(event) = self.splitter.finish() else {
+            return Ok(Bytes::new());
+        };
+        let passed = self.event(&event, entry).into();
+        Ok(self.counted(passed)?)
+    }
+
+    /// Counts what is passed on, beside what waits to be, for as long as the client has not taken it.
+    fn counted(&mut self, mut passed: Vec<u8>) -> Result<Bytes, BufferFull> {
+        let length = passed.len();
+        passed.shrink_to_fit();
+        let passed = Bytes::from(passed);
+        if length <= UNCOUNTED {
+            self.held.set(self.splitter.held())?;
+            return Ok(passed);
         }
+        self.held.set(self.splitter.held() + length)?;
+        Ok(self.held.split(length).count(passed, None))
     }
 
     fn event(&mut self, event: &Event, entry: &mut Entry) -> Bytes {
@@ -349,10 +388,7 @@ impl Stream {
                             self.entry.response_bytes(passed.len() as u64);
                             return Poll::Ready(Some(Ok(Frame::data(passed))));
                         }
-                        Err(denial) => {
-                            let (outcome, reason) = (denial.outcome(), denial.reason());
-                            return Poll::Ready(self.end(outcome, reason, Some(&denial)));
-                        }
+                        Err(denial) => return Poll::Ready(self.refuse(&denial)),
                     }
                 }
                 Some(Err(error)) => {
@@ -361,7 +397,10 @@ impl Stream {
                 }
                 None => {
                     let rest = match &mut self.events {
-                        Some(events) => events.finish(&mut self.entry),
+                        Some(events) => match events.finish(&mut self.entry) {
+                            Ok(rest) => rest,
+                            Err(denial) => return Poll::Ready(self.refuse(&denial)),
+                        },
                         None => Bytes::new(),
                     };
                     self.entry.response_bytes(rest.len() as u64);
@@ -371,6 +410,10 @@ impl Stream {
                 }
             }
         }
+    }
+
+    fn refuse(&mut self, denial: &Denial) -> Option<Result<Frame<Bytes>, AnswerError>> {
+        self.end(denial.outcome(), denial.reason(), Some(denial))
     }
 
     /// Ends the stream. A client of an event stream knows how to go on after its end, and is told what happened to its

@@ -76,9 +76,9 @@ pub enum Denial {
     /// The pod's network is open where it must be closed.
     #[error("this endpoint takes no calls at the moment: {0}")]
     Network(#[from] NotClosed),
-    /// All callers together send or receive too much at the moment.
-    #[error("this endpoint handles too much data at the moment: try again later")]
-    BufferFull,
+    /// All callers together, or this one, send or receive too much at the moment.
+    #[error(transparent)]
+    BufferFull(#[from] BufferFull),
     /// Nobody, or somebody who needs another credential.
     #[error("{0}")]
     Unauthenticated(Rejection),
@@ -208,7 +208,7 @@ impl Denial {
             Self::ContentTypeNotJson | Self::ContentEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::UpstreamFailed | Self::AnswerTooLarge | Self::AnswerRefused(_) => StatusCode::BAD_GATEWAY,
-            Self::SinkUnavailable | Self::Network(_) | Self::BufferFull | Self::Draining => {
+            Self::SinkUnavailable | Self::Network(_) | Self::BufferFull(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::UpstreamTimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -267,7 +267,7 @@ impl Denial {
             Self::BodyTooLarge { .. } => Outcome::TooLarge,
             Self::Draining => Outcome::Drained,
             Self::BodyTimedOut | Self::UpstreamTimedOut => Outcome::TimedOut,
-            Self::Limited(_) | Self::BufferFull | Self::AnswerTooLarge => Outcome::Limited,
+            Self::Limited(_) | Self::BufferFull(_) | Self::AnswerTooLarge => Outcome::Limited,
             Self::UpstreamFailed | Self::AnswerRefused(_) => Outcome::UpstreamFailed,
         }
     }
@@ -290,9 +290,10 @@ impl Denial {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimedOut => "body_timed_out",
             Self::BodyBroken => "body_broken",
-            Self::BufferFull => "buffers_full",
             Self::Network(NotClosed::Open) => "network_open",
             Self::Network(NotClosed::Unknown) => "network_unknown",
+            Self::BufferFull(BufferFull::All) => "buffers_full",
+            Self::BufferFull(BufferFull::OfCaller) => "buffers_of_caller",
             Self::Unauthenticated(rejection) => rejection.reason().as_str(),
             Self::Message(error) => error.reason(),
             Self::Era(EraError::VersionMismatch) => "version_mismatch",
@@ -359,7 +360,7 @@ impl Denial {
 
     fn add_headers(&self, headers: &mut HeaderMap) {
         let retry_after = match self {
-            Self::SinkUnavailable | Self::UpstreamFailed | Self::BufferFull | Self::Draining => Some(1),
+            Self::SinkUnavailable | Self::UpstreamFailed | Self::BufferFull(_) | Self::Draining => Some(1),
             // Rounds come no sooner while it is open.
             Self::Network(_) => Some(5),
             Self::Limited(limited) => Some(limited.retry_after.as_secs() + 1),
@@ -408,12 +409,6 @@ impl Denial {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.add_headers(headers);
         response
-    }
-}
-
-impl From<BufferFull> for Denial {
-    fn from(BufferFull: BufferFull) -> Self {
-        Self::BufferFull
     }
 }
 

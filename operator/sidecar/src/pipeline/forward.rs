@@ -1,9 +1,11 @@
 //! To the server and back.
 
 use super::admit::{Forwarding, now};
-use super::answer::{Answer, Events, Times, is_event_stream};
+use super::answer::{Answer, Events, Kept, Times, is_event_stream};
+use super::budget::Held;
 use super::denial::Denial;
 use super::inspect::{Asks, Inspector, Refused};
+use super::limit::{LimitKey, Place};
 use super::rules::Rules;
 use super::{Pipeline, bind};
 use crate::audit::{Entry, Outcome};
@@ -20,6 +22,7 @@ use sallyport_policy::ConfirmedTools;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -29,7 +32,12 @@ struct Awaited {
     inspector: Inspector,
     id: Option<Box<RawValue>>,
     times: Times,
-    place: super::limit::Place,
+    /// When an answer that is no event stream must have come.
+    until: Instant,
+    key: LimitKey,
+    place: Place,
+    /// Of the request's body, which the inspector keeps where names are sealed.
+    memory: Option<Held>,
 }
 
 impl Pipeline {
@@ -64,8 +72,15 @@ impl Pipeline {
         // whether it is ready.
         self.enforcement.permits_call().await?;
         entry.forwarded();
-        let response = self.upstream.forward(&head, body, Some(caller.key)).await?;
-        drop(memory);
+        let until = Instant::now() + Duration::from_secs(rules.policy.limits.request_seconds);
+        let forwarding = self.upstream.forward(&head, body, Some(caller.key));
+        let response = if endless {
+            forwarding.await?
+        } else {
+            let in_time = tokio::time::timeout_at(until, forwarding).await;
+            in_time.map_err(|_| Denial::UpstreamTimedOut)??
+        };
+        let memory = received.is_some().then_some(memory);
         let (mut head, body) = response.into_parts();
         if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
             return Err(Denial::AnswerRefused("redirect"));
@@ -105,7 +120,10 @@ impl Pipeline {
             inspector,
             id: call.as_ref().and_then(|call| call.id.clone()),
             times,
+            until,
+            key: caller.key,
             place,
+            memory,
         };
         Ok((head, body, awaited))
     }
@@ -118,35 +136,28 @@ impl Pipeline {
         rules: &Rules,
         mut entry: Entry,
     ) -> Response<Answer> {
-        let limits = &rules.policy.limits;
         if is_event_stream(&head.headers) {
             entry.stream_opened();
             head.headers.remove(header::CONTENT_LENGTH);
             // Without parameters: a client that believed another charset would read other messages than the sidecar.
             head.headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
-            let events = self.events(&awaited.inspector, awaited.id, awaited.times.endless, rules);
-            let parts = (entry, awaited.place);
-            let answer = Answer::stream(
-                body,
-                Some(events),
-                &awaited.times,
-                parts,
-                self.drain.clone(),
-                &self.metrics,
-            );
-            return Response::from_parts(head, answer);
+            return Response::from_parts(head, self.stream(body, awaited, rules, entry));
         }
         if body.is_end_stream() || !awaited.inspector.needs_whole() {
             let times = Times {
-                lifetime: Duration::from_secs(limits.request_seconds),
+                lifetime: awaited.until.saturating_duration_since(Instant::now()),
                 endless: false,
             };
-            let parts = (entry, awaited.place);
-            let answer = Answer::stream(body, None, &times, parts, self.drain.clone(), &self.metrics);
+            let kept = Kept {
+                entry,
+                place: awaited.place,
+                memory: None,
+            };
+            let answer = Answer::stream(body, None, &times, kept, self.drain.clone(), &self.metrics);
             return Response::from_parts(head, answer);
         }
-        let message = match self.whole(&head, body, &awaited.inspector, rules, &mut entry).await {
-            Ok(message) => message,
+        let (message, memory) = match self.whole(&head, body, &awaited, rules, &mut entry).await {
+            Ok(whole) => whole,
             Err(denial) => return refused(&denial, awaited.id.as_deref(), entry),
         };
         head.headers.remove(header::CONTENT_LENGTH);
@@ -155,28 +166,41 @@ impl Pipeline {
         }
         entry.response_bytes(message.len() as u64);
         entry.close(Outcome::Allowed, None);
-        Response::from_parts(head, Answer::whole(Full::new(message)))
+        Response::from_parts(
+            head,
+            Answer::whole(Full::new(memory.count(message, Some(awaited.place)))),
+        )
     }
 
-    fn events(&self, inspector: &Inspector, id: Option<Box<RawValue>>, endless: bool, rules: &Rules) -> Events {
+    fn stream(&self, body: Incoming, awaited: Awaited, rules: &Rules, entry: Entry) -> Answer {
+        let Awaited {
+            inspector,
+            id,
+            times,
+            key,
+            place,
+            memory,
+            ..
+        } = awaited;
         let limits = &rules.policy.limits;
-        let held = self.budget.holder(limits.buffer_bytes);
-        let clock = (!endless && id.is_some()).then(|| Duration::from_secs(limits.request_seconds));
-        Events::new(limits.event_bytes, inspector.clone(), held, clock, id)
+        let held = self.budget.holder(key, limits);
+        let clock = (!times.endless && id.is_some()).then(|| Duration::from_secs(limits.request_seconds));
+        let events = Events::new(limits.event_bytes, inspector, held, clock, id);
+        let kept = Kept { entry, place, memory };
+        Answer::stream(body, Some(events), &times, kept, self.drain.clone(), &self.metrics)
     }
 
-    /// An answer that is one JSON document, read whole and looked at.
+    /// An answer that is one JSON document, read whole and looked at, and what holds its bytes.
     async fn whole(
         &self,
         head: &Parts,
         body: Incoming,
-        inspector: &Inspector,
+        awaited: &Awaited,
         rules: &Rules,
         entry: &mut Entry,
-    ) -> Result<Bytes, Denial> {
+    ) -> Result<(Bytes, Held), Denial> {
         let limits = &rules.policy.limits;
-        let bound = Duration::from_secs(limits.request_seconds);
-        let mut memory = self.budget.holder(limits.buffer_bytes);
+        let mut memory = self.budget.holder(awaited.key, limits);
         let reading = async {
             let mut whole = BytesMut::new();
             let mut body = body;
@@ -192,23 +216,25 @@ impl Pipeline {
             }
             Ok(whole.freeze())
         };
-        let whole = tokio::time::timeout(bound, reading)
+        let whole = tokio::time::timeout_at(awaited.until, reading)
             .await
             .map_err(|_| Denial::UpstreamTimedOut)??;
         // Servers accept notifications with an empty body, which some send in chunks.
         if whole.iter().all(u8::is_ascii_whitespace) {
-            return Ok(whole);
+            return Ok((whole, memory));
         }
-        match inspector.message(&whole) {
+        match awaited.inspector.message(&whole) {
             Ok(seen) => {
                 entry.result(seen.result_type.as_deref(), seen.is_error);
                 if let Some(code) = seen.error_code {
                     entry.error_code(code);
                 }
-                Ok(seen.changed.unwrap_or(whole))
+                let passed = seen.changed.unwrap_or(whole);
+                memory.set(passed.len())?;
+                Ok((passed, memory))
             }
             // Servers explain their errors in words, which are no message to anybody.
-            Err(Refused { id: None, .. }) if !head.status.is_success() && is_no_json(&whole) => Ok(whole),
+            Err(Refused { id: None, .. }) if !head.status.is_success() && is_no_json(&whole) => Ok((whole, memory)),
             Err(refused) => Err(Denial::AnswerRefused(refused.reason)),
         }
     }
@@ -216,7 +242,7 @@ impl Pipeline {
     /// Asks the client on the stream that answers its call, and forwards the call once a person agreed.
     pub(super) fn elicit(
         self: &Arc<Self>,
-        request: Forwarding,
+        mut request: Forwarding,
         mut elicitation: Elicitation,
         mut entry: Entry,
     ) -> Response<Answer> {
@@ -228,6 +254,10 @@ impl Pipeline {
         entry.answer(&head);
         entry.stream_opened();
         entry.confirmation(sallyport_audit::Confirmation::Requested);
+        if let Some(call) = &mut request.call {
+            // They were decided on, and are in the body, which may have to wait for long.
+            call.arguments = None;
+        }
         let question = elicitation.event().clone();
         entry.response_bytes(question.len() as u64);
         entry.response_events(1);
@@ -262,22 +292,16 @@ impl Pipeline {
             Err(denial) => return Answer::last_event(&denial, id.as_deref(), entry),
         };
         if is_event_stream(&head.headers) {
-            let events = self.events(&awaited.inspector, awaited.id, awaited.times.endless, rules);
-            let parts = (entry, awaited.place);
-            return Answer::stream(
-                body,
-                Some(events),
-                &awaited.times,
-                parts,
-                self.drain.clone(),
-                &self.metrics,
-            );
+            return self.stream(body, awaited, rules, entry);
         }
-        match self.whole(&head, body, &awaited.inspector, rules, &mut entry).await {
-            Ok(message) if head.status.is_success() || !is_no_json(&message) => Answer::last_message(&message, entry),
-            Ok(_) => Answer::last_event(&Denial::UpstreamFailed, id.as_deref(), entry),
-            Err(denial) => Answer::last_event(&denial, id.as_deref(), entry),
-        }
+        let last = match self.whole(&head, body, &awaited, rules, &mut entry).await {
+            Ok((message, memory)) if head.status.is_success() || !is_no_json(&message) => {
+                Answer::last_message(message, memory, awaited.place, &mut entry).map_err(Denial::from)
+            }
+            Ok(_) => Err(Denial::UpstreamFailed),
+            Err(denial) => Err(denial),
+        };
+        last.unwrap_or_else(|denial| Answer::last_event(&denial, id.as_deref(), entry))
     }
 }
 

@@ -73,9 +73,9 @@ impl Splitter {
                 return Err(EventTooLarge { limit: self.limit });
             }
         }
-        if self.buffer.is_empty() {
-            // Streams are idle most of the time.
-            self.buffer = BytesMut::new();
+        if !pieces.is_empty() {
+            // What is left is little, and must not keep the memory of what went before.
+            self.buffer = BytesMut::from(&self.buffer[..]);
         }
         Ok(pieces)
     }

@@ -149,3 +149,20 @@ proptest! {
         prop_assert_eq!(all, parts.concat());
     }
 }
+
+#[test]
+fn what_is_left_after_a_large_event_does_not_keep_its_memory() {
+    const LARGE: usize = 1 << 20;
+    let mut splitter = Splitter::new(2 * LARGE);
+    let event = [b"data: ".to_vec(), vec![b'x'; LARGE], b"\n\ndata: b".to_vec()].concat();
+    drop(splitter.push(&event).unwrap());
+    assert_eq!(splitter.held(), 7);
+    assert!(
+        !splitter.buffer.try_reclaim(LARGE / 2),
+        "there is room for more than is held"
+    );
+    assert_eq!(
+        splitter.push(b"\n\n").unwrap(),
+        [Piece::Event(Event("data: b\n\n".into()))]
+    );
+}

@@ -183,6 +183,22 @@ async fn a_call_that_a_new_rule_denies_does_not_run_though_it_was_asked_about_be
 }
 
 #[tokio::test]
+async fn new_bounds_hold_for_the_arguments_that_were_asked_about_before() {
+    for (bytes, runs) in [(5, 0), (100, 1)] {
+        let late = Late::start(|_| {}).await;
+        let asked = late.ask().await;
+        let mut bounded = late.policy.clone();
+        bounded.generation = 2;
+        let rule = json!({"name": "small", "tools": ["wipe"], "arguments": {"maxBytes": bytes}});
+        bounded.authorization = serde_json::from_value(json!({"rules": [rule]})).unwrap();
+        late.follow(&bounded).await;
+        let end = late.agree(asked).await;
+        assert_eq!(end.get("result").is_some(), runs == 1, "{end}");
+        assert_eq!(late.ran(), runs);
+    }
+}
+
+#[tokio::test]
 async fn a_call_whose_credential_ended_does_not_run_though_the_person_has_another() {
     let late = Late::start(|_| {}).await;
     let asked = late.ask().await;

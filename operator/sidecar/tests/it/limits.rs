@@ -1,14 +1,16 @@
 //! Bounds on how often, how many, how long and how much.
 
 use crate::support::{
-    CALL, Server, events, fast, get, json_answer, json_of, json_text, modern, policy, post, raw, send, until,
-    with_limits,
+    CALL, Lines, Running, Server, events, fast, get, json_answer, json_of, json_text, modern, neighbour, policy, post,
+    raw, send, stuck, until, with_limits,
 };
 use http_body_util::BodyExt;
 use pretty_assertions::assert_eq;
-use sallyport_policy::{Rate, Rates};
+use sallyport_policy::{Confirmation, Rate, Rates};
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
@@ -69,7 +71,7 @@ async fn a_tool_that_is_called_too_often_leaves_other_tools_alone() {
 
 #[tokio::test]
 async fn streams_without_an_end_have_places_of_their_own_which_they_give_back() {
-    let senders = std::sync::Arc::new(std::sync::Mutex::new(vec![]));
+    let senders = Arc::new(Mutex::new(vec![]));
     let kept = senders.clone();
     let server = Server::start(move |_| {
         let (sender, answer) = events("text/event-stream");
@@ -266,6 +268,164 @@ async fn what_all_callers_send_at_a_time_is_bounded() {
             .status(),
         200
     );
+}
+
+#[tokio::test]
+async fn one_caller_s_bytes_leave_half_of_the_room_to_others() {
+    // Bodies are held until the server begins to answer, which it does not.
+    let server = Server::start(async |_| std::future::pending().await).await;
+    let (sidecar, lines) = with_limits(&server, |limits| {
+        limits.buffer_bytes = 10_000;
+        (limits.body_bytes, limits.response_bytes, limits.event_bytes) = (4096, 500, 500);
+    })
+    .await;
+    let call = || post(sidecar.traffic, CALL.replace("secret", &"x".repeat(3000)));
+    let waiting = tokio::spawn(send(call()));
+    until("the server has the first call", async || server.received().len() == 1).await;
+    let refused = send(call()).await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    assert_eq!(lines.wait(1).await[0]["reason"], "buffers_of_caller");
+    let of_another = tokio::spawn(neighbour().request(call()));
+    until("the server has another caller's call", async || {
+        server.received().len() == 2
+    })
+    .await;
+    waiting.abort();
+    of_another.abort();
+}
+
+#[tokio::test]
+async fn a_request_that_answers_are_compared_with_is_counted_until_its_stream_ends() {
+    let streams = Arc::new(Mutex::new(vec![]));
+    let kept = streams.clone();
+    let server = Server::start(move |_| {
+        let (sender, answer) = events("text/event-stream");
+        kept.lock().unwrap().push(sender);
+        async { answer }
+    })
+    .await;
+    let mut policy = policy(server.port);
+    // Names are sealed where somebody may be asked.
+    policy.confirmation = Confirmation::default();
+    policy.limits.buffer_bytes = 10_000;
+    (
+        policy.limits.body_bytes,
+        policy.limits.response_bytes,
+        policy.limits.event_bytes,
+    ) = (4096, 500, 500);
+    let lines = Lines::default();
+    let sidecar = Running::start(policy, lines.clone()).await;
+    let text = "x".repeat(3000);
+    let prompt = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{{"name":"p","arguments":{{"text":"{text}"}}}}}}"#
+    );
+    let stream = send(post(sidecar.traffic, prompt.clone())).await;
+    assert_eq!(stream.status(), 200);
+    assert_eq!(send(post(sidecar.traffic, prompt.clone())).await.status(), 503);
+    let refused = async || {
+        let records = lines.records();
+        records.iter().any(|record| record["reason"] == "buffers_of_caller")
+    };
+    until("the refusal is on the record", refused).await;
+    drop(stream);
+    until("there is room again", async || {
+        send(post(sidecar.traffic, prompt.clone())).await.status() == 200
+    })
+    .await;
+}
+
+/// A list of tools, which is read whole, and larger than all buffers on the way.
+fn large_list() -> String {
+    let padding = "x".repeat(2 << 20);
+    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[],"a":"{padding}"}}}}"#)
+}
+
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+
+/// Answers lists with a large one and everything else at once.
+async fn with_large_list() -> Server {
+    Server::start(async |received| {
+        if received.body.as_ref() == LIST.as_bytes() {
+            json_text(large_list())
+        } else {
+            json_answer(RESULT)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_keeps_its_place_and_gives_it_back() {
+    let server = with_large_list().await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.concurrent_requests_per_principal = 1).await;
+    let unread = stuck(sidecar.traffic, LIST).await;
+    let refused = send(post(sidecar.traffic, PING)).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(lines.wait(2).await[1]["reason"], "concurrency_of_caller");
+    drop(unread);
+    until("there is a place again", async || {
+        send(post(sidecar.traffic, PING)).await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_loses_its_connection_and_its_place() {
+    let server = with_large_list().await;
+    let mut policy = policy(server.port);
+    policy.limits.concurrent_requests_per_principal = 1;
+    let sidecar = Running::start_with_patience(policy, Duration::from_secs(1)).await;
+    let mut unread = stuck(sidecar.traffic, LIST).await;
+    until("there is a place again", async || {
+        send(post(sidecar.traffic, PING)).await.status() == 200
+    })
+    .await;
+    let mut rest = Vec::new();
+    let reading = tokio::time::timeout(Duration::from_secs(10), unread.read_to_end(&mut rest));
+    let _ = reading.await.expect("the connection ends");
+    assert!(rest.len() < 2 << 20, "{}", rest.len());
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_is_said_outlives_the_patience_with_clients_that_take_nothing() {
+    let (sender, answer) = events("text/event-stream");
+    let answer = Arc::new(Mutex::new(Some(answer)));
+    let server = Server::start(move |_| {
+        let answer = answer.lock().unwrap().take().unwrap();
+        async { answer }
+    })
+    .await;
+    let sidecar = Running::start_with_patience(policy(server.port), Duration::from_millis(100)).await;
+    let mut stream = send(get(sidecar.traffic)).await.into_body();
+    for event in ["data: 1\n\n", "data: 2\n\n"] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        sender.unbounded_send(Ok(event)).unwrap();
+        let frame = stream.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), event.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_s_time_begins_before_its_head() {
+    let server = Server::start(async |_| {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let (sender, answer) = events("application/json");
+        tokio::spawn(async move {
+            // Within the bound, but for the head.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let _ = sender.unbounded_send(Ok(RESULT));
+        });
+        answer
+    })
+    .await;
+    let (sidecar, lines) = with_limits(&server, |limits| limits.request_seconds = 3).await;
+    let (status, answer) = json_of(send(post(sidecar.traffic, LIST)).await).await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (504, &json!(-31504)));
+    assert_eq!(lines.wait(1).await[0]["reason"], "upstream_timed_out");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -115,6 +115,12 @@ impl Running {
         Self::serve(Sidecar::bind(policy, place, sink).await.unwrap())
     }
 
+    /// The same with a sidecar that waits so long for clients that take nothing.
+    pub async fn start_with_patience(policy: PolicyFile, patience: Duration) -> Self {
+        let sidecar = Sidecar::bind(policy, place(), std::io::sink()).await.unwrap();
+        Self::serve(sidecar.with_patience(patience))
+    }
+
     pub fn serve(sidecar: Sidecar) -> Self {
         let on_loopback = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
         let traffic = on_loopback(sidecar.traffic_address());
@@ -170,6 +176,33 @@ pub async fn pair(server: &Server) -> (Running, Lines) {
 
 pub fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// A client at another address, which is another caller where nobody proves who they are.
+pub fn neighbour() -> Client<HttpConnector, Full<Bytes>> {
+    let mut connector = HttpConnector::new();
+    connector.set_local_address(Some(Ipv4Addr::new(127, 0, 0, 2).into()));
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// A client that sends `body`, takes the head of the answer and no more of it than its buffer does.
+pub async fn stuck(at: SocketAddr, body: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let mut stream = socket.connect(at).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: demo.team-a.svc\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nX-Test: 1\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    stream
 }
 
 /// A POST of `body` as an MCP client sends it.
