@@ -189,7 +189,7 @@ async fn new_bounds_hold_for_the_arguments_that_were_asked_about_before() {
         let asked = late.ask().await;
         let mut bounded = late.policy.clone();
         bounded.generation = 2;
-        let rule = json!({"name": "small", "tools": ["wipe"], "arguments": {"maxBytes": bytes}});
+        let rule = json!({"name": "small", "tools": ["wipe"], "requires": {"arguments": {"maxBytes": bytes}}});
         bounded.authorization = serde_json::from_value(json!({"rules": [rule]})).unwrap();
         late.follow(&bounded).await;
         let end = late.agree(asked).await;
