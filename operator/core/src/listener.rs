@@ -130,7 +130,7 @@ impl Server {
     pub async fn run<S, F>(self, serve: S, mut drain: Drain, control: &DrainControl, drain_bound: Duration)
     where
         S: Fn(ClientStream, IpAddr) -> F,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(self.connections));
         let mut connections = JoinSet::new();
@@ -202,20 +202,10 @@ async fn idle_end(drain: &mut Drain) {
 
 /// Serves HTTP/1.1 on one connection: `handler` answers its requests, one after the other; once the drain begins, the
 /// one under way is the last.
-pub async fn serve_http<S, H, F, B>(stream: S, peer: IpAddr, handler: H, drain: Drain)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: Fn(Request<Incoming>, IpAddr) -> F,
-    F: Future<Output = Response<B>>,
-    B: Body + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    serve_http_telling(stream, peer, handler, drain).await;
-}
-
-/// The same, and what ended the connection if it was a request whose head no handler saw, since it is none of HTTP/1.1's or
-/// has too many headers or bytes: the status that it was answered with.
-pub async fn serve_http_telling<S, H, F, B>(stream: S, peer: IpAddr, handler: H, mut drain: Drain) -> Option<StatusCode>
+///
+/// Returns the status that a request was answered with whose head no handler saw, since it is none of HTTP/1.1's or has too
+/// many headers or bytes: it ended the connection.
+pub async fn serve_http<S, H, F, B>(stream: S, peer: IpAddr, handler: H, mut drain: Drain) -> Option<StatusCode>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Fn(Request<Incoming>, IpAddr) -> F,

@@ -338,11 +338,9 @@ async fn serve_traffic(
 ) {
     let answer = |certificate| handler(pipeline.clone(), Peer { address, certificate });
     let unread = match tls {
-        None => listener::serve_http_telling(stream, address, answer(None), drain).await,
+        None => listener::serve_http(stream, address, answer(None), drain).await,
         Some(tls) => match tls.accept(stream).await {
-            Ok((stream, certificate)) => {
-                listener::serve_http_telling(stream, address, answer(certificate), drain).await
-            }
+            Ok((stream, certificate)) => listener::serve_http(stream, address, answer(certificate), drain).await,
             Err(error) => {
                 tracing::debug!(%error, %address, "no TLS connection came to be");
                 None

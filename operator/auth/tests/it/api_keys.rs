@@ -2,10 +2,20 @@
 
 use crate::support::{Directory, head, start, until};
 use pretty_assertions::assert_eq;
-use sallyport_auth::Reason;
 use sallyport_auth::keys::{KeyFile, mint};
+use sallyport_auth::{Authenticator, Reason};
 use sallyport_policy::Authentication;
 use sallyport_policy::authentication::ApiKeys;
+
+/// An authenticator of the keys in the file `keys.json`.
+fn with_keys(directory: &Directory) -> Authenticator {
+    start(&Authentication {
+        api_keys: Some(ApiKeys {
+            file: directory.path("keys.json"),
+        }),
+        ..Authentication::default()
+    })
+}
 
 #[tokio::test]
 async fn a_minted_key_opens_the_endpoint_whose_file_has_its_entry() {
@@ -16,12 +26,7 @@ async fn a_minted_key_opens_the_endpoint_whose_file_has_its_entry() {
         keys: vec![minted.entry],
     };
     directory.write("keys.json", &serde_json::to_string(&file).unwrap());
-    let authenticator = start(&Authentication {
-        api_keys: Some(ApiKeys {
-            file: directory.path("keys.json"),
-        }),
-        ..Authentication::default()
-    });
+    let authenticator = with_keys(&directory);
     let presented = format!("Bearer {}", minted.key.expose());
     let principal = authenticator
         .authenticate(&head(&[&presented]), None, &())
@@ -50,12 +55,7 @@ async fn a_caller_is_no_longer_let_in_once_its_key_is_gone_or_another() {
     entry.subject = Some("alice".into());
     let write = |keys: Vec<_>| directory.write("keys.json", &serde_json::to_string(&KeyFile { keys }).unwrap());
     write(vec![entry.clone()]);
-    let authenticator = start(&Authentication {
-        api_keys: Some(ApiKeys {
-            file: directory.path("keys.json"),
-        }),
-        ..Authentication::default()
-    });
+    let authenticator = with_keys(&directory);
     let presented = format!("Bearer {}", minted.key.expose());
     let principal = authenticator
         .authenticate(&head(&[&presented]), None, &())
@@ -83,12 +83,7 @@ async fn a_caller_is_no_longer_let_in_once_its_key_is_gone_or_another() {
 #[tokio::test]
 async fn a_key_file_that_is_missing_or_broken_shows_and_admits_nobody() {
     let directory = Directory::new();
-    let authenticator = start(&Authentication {
-        api_keys: Some(ApiKeys {
-            file: directory.path("keys.json"),
-        }),
-        ..Authentication::default()
-    });
+    let authenticator = with_keys(&directory);
     assert!(
         authenticator.problems()[0].starts_with("API keys: cannot read"),
         "{:?}",

@@ -1,5 +1,6 @@
 //! Bounds on how often, how many, how long and how much.
 
+use crate::streams::streaming;
 use crate::support::{
     CALL, Lines, Running, Server, events, fast, get, json_answer, json_of, json_text, modern, neighbour, policy, post,
     raw, send, stuck, until, with_limits,
@@ -71,14 +72,7 @@ async fn a_tool_that_is_called_too_often_leaves_other_tools_alone() {
 
 #[tokio::test]
 async fn streams_without_an_end_have_places_of_their_own_which_they_give_back() {
-    let senders = Arc::new(Mutex::new(vec![]));
-    let kept = senders.clone();
-    let server = Server::start(move |_| {
-        let (sender, answer) = events("text/event-stream");
-        kept.lock().unwrap().push(sender);
-        async { answer }
-    })
-    .await;
+    let (server, _senders) = streaming("text/event-stream").await;
     let (sidecar, _) = with_limits(&server, |limits| {
         limits.concurrent_streams_per_principal = 1;
         limits.concurrent_requests_per_principal = 1;
@@ -299,14 +293,7 @@ async fn one_caller_s_bytes_leave_half_of_the_room_to_others() {
 
 #[tokio::test]
 async fn a_request_that_answers_are_compared_with_is_counted_until_its_stream_ends() {
-    let streams = Arc::new(Mutex::new(vec![]));
-    let kept = streams.clone();
-    let server = Server::start(move |_| {
-        let (sender, answer) = events("text/event-stream");
-        kept.lock().unwrap().push(sender);
-        async { answer }
-    })
-    .await;
+    let (server, _senders) = streaming("text/event-stream").await;
     let mut policy = policy(server.port);
     // Names are sealed where somebody may be asked.
     policy.confirmation = Confirmation::default();

@@ -8,10 +8,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-type Events = UnboundedSender<Result<&'static str, io::Error>>;
+pub type Events = UnboundedSender<Result<&'static str, io::Error>>;
 
 /// A server whose answers are event streams that the test feeds.
-async fn streaming(content_type: &'static str) -> (Server, Arc<Mutex<Vec<Events>>>) {
+pub async fn streaming(content_type: &'static str) -> (Server, Arc<Mutex<Vec<Events>>>) {
     let senders: Arc<Mutex<Vec<Events>>> = Arc::default();
     let kept = senders.clone();
     let server = Server::start(move |_| {
